@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Workers: named threads for what may not run on a loop (fdatasync, cold
+ * reads, recovery, cleaning, SQLite). The fourth door: no other thread and no
+ * condition wait anywhere. A simulator gives its own backend, in which a job
+ * takes virtual time.
+ *
+ * `run` does the blocking work, on a worker, on what the job owns. `done` runs
+ * on the job's home loop, by mail, exactly once per submitted job. Jobs of one
+ * exec start in order; with one thread they also end in order.
+ */
+#ifndef SLUICE_NET_EXEC_H
+#define SLUICE_NET_EXEC_H
+
+#include "proto/net/loop.h"
+
+struct exec_job {
+    struct mail mail; /* exec's, while submitted */
+    void (*run)(struct exec_job *job);
+    void (*done)(struct exec_job *job); /* may free the job or submit it again */
+    struct loop *home;
+};
+
+struct exec;
+/* threads >= 1. The name shows in `top -H`. */
+struct exec *exec_new(const char *name, unsigned threads);
+/* Runs what was submitted, then joins the threads. `done`s are posted; turn the loops to see them. */
+void exec_free(struct exec *e);
+/* Any thread. Never blocks. */
+void exec_submit(struct exec *e, struct exec_job *job);
+/* Jobs submitted and not yet done with run. For metrics. */
+size_t exec_backlog(const struct exec *e);
+
+#endif
