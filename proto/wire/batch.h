@@ -54,9 +54,12 @@ struct batch {
 /*
  * Reads the batch at the start of bytes, canonical or not. E_END: nothing but
  * padding or zeros (or nothing at all). E_WOULD_BLOCK: it does not end within
- * bytes; *out has the header's fields if those were all there, `size` always
- * (if the length was). E_CORRUPT: not a batch. E_UNSUPPORTED_VERSION: a batch
+ * bytes; *out has `size` if the length was there (else 0), the header's fields
+ * if it is canonical and bytes has all BATCH_HEADER_SIZE of them (is_canonical
+ * tells), and no records. E_CORRUPT: not a batch. E_UNSUPPORTED_VERSION: a batch
  * of a format version this build does not know. Checks shape, not checksums.
+ * Of fields that a client left out, producer_id, producer_epoch and
+ * base_sequence read as -1, the others as 0.
  */
 err batch_read(struct slice bytes, struct batch *out) MUST_USE;
 /* The same for bytes of a log, where only canonical batches are legal: quick, and stricter. */
@@ -77,18 +80,21 @@ static inline size_t batch_canonical_size(const struct batch *b)
 /* Writes the canonical header of b (all fields as they are in b). */
 void batch_write_header(const struct batch *b, uint8_t header[BATCH_HEADER_SIZE]);
 /* Stamps a canonical header in place: offset, epoch, and the header's checksum. */
-void batch_stamp(uint8_t header[BATCH_HEADER_SIZE], int64_t base_offset, int32_t leader_epoch, uint32_t batch_crc);
+void batch_stamp(uint8_t header[BATCH_HEADER_SIZE], int64_t base_offset, int32_t leader_epoch,
+                 uint32_t batch_crc);
 
 /*
  * Walks the serialized, uncompressed Records and checks the rules: count as
  * announced, offset deltas 0, 1, 2 ... last_offset_delta in order (strict: a producer's
- * batch) or ascending (a compacted one), timestamps within base and max, nothing but records.
- * One pass, no allocation; a few ns per record.
+ * batch, never empty) or ascending (a compacted one), no timestamp above max (with
+ * BATCH_LOG_APPEND_TIME the records' own do not count), header keys UTF-8, nothing but records.
+ * E_INVALID_RECORD otherwise. One pass, no allocation; a few ns per record.
  */
 struct batch_summary {
-    int64_t max_timestamp_seen;
+    int64_t max_timestamp_seen; /* the batch's own if it has no records or log append time */
     int64_t max_timestamp_offset_delta; /* the first record that has it */
 };
-err batch_check_records(const struct batch *b, struct slice records, bool strict, struct batch_summary *out) MUST_USE;
+err batch_check_records(const struct batch *b, struct slice records, bool strict,
+                        struct batch_summary *out) MUST_USE;
 
 #endif

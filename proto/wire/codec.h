@@ -12,17 +12,21 @@
 #include "proto/base/err.h"
 #include "proto/wire/batch.h"
 
-/* Codec state that is worth keeping (zstd contexts, z_streams, scratch). One per thread or owner. */
+/* Codec state that is worth keeping (zstd contexts, z_streams, scratch). One per thread or owner.
+ */
 struct codec_ctx;
 struct codec_ctx *codec_ctx_new(void);
 void codec_ctx_free(struct codec_ctx *x);
 
-/* Appends the compressed form of in. level: the codec's own, CODEC_LEVEL_DEFAULT for its default. */
+/* Appends the compressed form of in. level: the codec's own, CODEC_LEVEL_DEFAULT for its default.
+ */
 enum { CODEC_LEVEL_DEFAULT = -1000 };
-err codec_compress(struct codec_ctx *x, enum batch_codec codec, int level, struct slice in, struct buf *out) MUST_USE;
-/* Appends the decoded form, at most limit bytes. E_CORRUPT: malformed. E_MESSAGE_TOO_LARGE: over limit.
- * CODEC_NONE copies. */
-err codec_decompress(struct codec_ctx *x, enum batch_codec codec, struct slice in, size_t limit, struct buf *out) MUST_USE;
+err codec_compress(struct codec_ctx *x, enum batch_codec codec, int level, struct slice in,
+                   struct buf *out) MUST_USE;
+/* Appends the decoded form, at most limit bytes. E_CORRUPT: malformed. E_MESSAGE_TOO_LARGE: over
+ * limit. CODEC_NONE copies. */
+err codec_decompress(struct codec_ctx *x, enum batch_codec codec, struct slice in, size_t limit,
+                     struct buf *out) MUST_USE;
 /* What a compressed size may decode to: limits.h. */
 size_t codec_limit(size_t compressed_size);
 

@@ -27,7 +27,7 @@ struct fetch_part {
     uint32_t partition;
     int64_t fetch_offset;
     uint32_t max_bytes;
-    int32_t leader_epoch;    /* -1: absent */
+    int32_t leader_epoch; /* -1: absent */
 };
 struct fetch_cursor {
     struct reader topics;
@@ -49,18 +49,21 @@ struct fetch_result {
     int32_t leader_id;        /* -1: not written, nor the two below */
     struct slice leader_host;
     uint16_t leader_port;
-    int32_t leader_epoch;     /* -1: not written */
-    struct slice batches;     /* server: only its size matters; follows its head on the wire */
+    int32_t leader_epoch; /* -1: not written */
+    struct slice batches; /* server: only its size matters; follows its head on the wire */
 };
-/* heads: one buffer of fetch_heads_size() bytes; head i (the first with the frame's length and the envelope) is
- * head_sizes[i] bytes of it, in order, and is followed on the wire by results[i].batches. */
+/* heads: one buffer of fetch_heads_size() bytes; head i (the first with the frame's length and the
+ * envelope) is head_sizes[i] bytes of it, in order, and is followed on the wire by
+ * results[i].batches. */
 size_t fetch_heads_size(uint64_t correlation_id, const struct fetch_result *results, size_t count);
-void fetch_response_heads(uint64_t correlation_id, const struct fetch_result *results, size_t count, uint8_t *heads,
-                          size_t *head_sizes);
+void fetch_response_heads(uint64_t correlation_id, const struct fetch_result *results, size_t count,
+                          uint8_t *heads, size_t *head_sizes);
 
 /* Client side: the whole body field (tag, length, FetchRequest). */
-size_t fetch_request_size(const struct fetch_request *req, const struct fetch_part *parts, size_t count);
-uint8_t *fetch_request_write(uint8_t *p, const struct fetch_request *req, const struct fetch_part *parts, size_t count);
+size_t fetch_request_size(const struct fetch_request *req, const struct fetch_part *parts,
+                          size_t count);
+uint8_t *fetch_request_write(uint8_t *p, const struct fetch_request *req,
+                             const struct fetch_part *parts, size_t count);
 
 /* Client side: walks the serialized FetchResponse. Views into it. E_END after the last. */
 struct fetch_response_cursor {

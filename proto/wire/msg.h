@@ -16,11 +16,11 @@
 #include "proto/base/mem.h"
 #include "proto/base/slice.h"
 
-/* Pre-scans and unpacks into the arena (which also bounds it); the message lives as long as the arena.
- * E_INVALID_REQUEST: malformed, too deep, too many elements, a singular field twice, over the budget.
- * *what (may be NULL): a static sentence that says which. */
-err msg_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena, void **out,
-               const char **what) MUST_USE;
+/* Pre-scans and unpacks into the arena (which also bounds it); the message lives as long as the
+ * arena. E_INVALID_REQUEST: malformed, too deep, too many elements, a singular field twice, over
+ * the budget. *what (may be NULL): a static sentence that says which. */
+err msg_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena,
+               void **out, const char **what) MUST_USE;
 /* Appends the serialized message. */
 void msg_pack(const void *message, struct buf *out);
 

@@ -16,7 +16,7 @@
 struct produce_request {
     int32_t acks;
     uint32_t timeout_ms;
-    struct slice topics; /* for produce_next */
+    struct slice topics;    /* for produce_next */
     size_t partition_count; /* in all topics; all were checked to be well formed */
 };
 /* body: a serialized ProduceRequest. Walks it whole. */
@@ -28,8 +28,8 @@ struct produce_part {
     struct slice topic_name; /* empty: absent */
     struct slice topic_id;   /* 16 bytes or empty */
     uint32_t partition;
-    int32_t leader_epoch;    /* -1: absent */
-    struct slice batches;    /* a serialized Segment */
+    int32_t leader_epoch; /* -1: absent */
+    struct slice batches; /* a serialized Segment */
 };
 struct produce_cursor {
     struct reader topics;
@@ -54,20 +54,24 @@ struct produce_result {
     int32_t leader_id;                /* -1: not written, nor the two below */
     struct slice leader_host;
     uint16_t leader_port;
-    int32_t leader_epoch;             /* -1: not written */
+    int32_t leader_epoch; /* -1: not written */
 };
 /* Bytes of the whole frame (length prefix, Response, ProduceResponse) and how to write it. */
-size_t produce_response_size(uint64_t correlation_id, const struct produce_result *results, size_t count);
-uint8_t *produce_response_write(uint8_t *p, uint64_t correlation_id, const struct produce_result *results, size_t count);
+size_t produce_response_size(uint64_t correlation_id, const struct produce_result *results,
+                             size_t count);
+uint8_t *produce_response_write(uint8_t *p, uint64_t correlation_id,
+                                const struct produce_result *results, size_t count);
 
-/* Client side: the body field (tag, length, ProduceRequest) in front of, and between, batches that stay where
- * they are: for each part the head bytes to send before its batches. heads must have room for
- * produce_head_size_max() bytes each; sizes go to head_sizes. part.batches need only have its size. */
+/* Client side: the body field (tag, length, ProduceRequest) in front of, and between, batches that
+ * stay where they are: for each part the head bytes to send before its batches. heads must have
+ * room for produce_head_size_max() bytes each; sizes go to head_sizes. part.batches need only have
+ * its size. */
 size_t produce_head_size_max(void);
-void produce_request_heads(int32_t acks, uint32_t timeout_ms, const struct produce_part *parts, size_t count,
-                           uint8_t *heads, size_t *head_sizes);
+void produce_request_heads(int32_t acks, uint32_t timeout_ms, const struct produce_part *parts,
+                           size_t count, uint8_t *heads, size_t *head_sizes);
 
-/* Client side: walks the serialized ProduceResponse (msg_peek.body). Views into it. E_END after the last. */
+/* Client side: walks the serialized ProduceResponse (msg_peek.body). Views into it. E_END after the
+ * last. */
 struct produce_response_cursor {
     struct reader topics;
     struct reader partitions;
