@@ -70,9 +70,10 @@ def make_batch(records, codec=codecs.NONE, crc=True, topic_crc=0):
     which it does for uncompressed batches only."""
     now = now_ms()
     times = [now if r.timestamp is None else r.timestamp for r in records]
+    base = min(times)
     body = log_pb2.Records()
     for delta, (r, timestamp) in enumerate(zip(records, times)):
-        one = body.record.add(offset_delta=delta, timestamp_delta=timestamp - times[0])
+        one = body.record.add(offset_delta=delta, timestamp_delta=timestamp - base)
         if r.key is not None:
             one.key = r.key
         if r.value is not None:
@@ -81,7 +82,7 @@ def make_batch(records, codec=codecs.NONE, crc=True, topic_crc=0):
             one.header.add(key=name, value=value)
     batch = log_pb2.RecordBatch(
         base_offset=0, leader_epoch=0, attributes=codec, record_count=len(records),
-        last_offset_delta=len(records) - 1, base_timestamp=times[0], max_timestamp=max(times),
+        last_offset_delta=len(records) - 1, base_timestamp=base, max_timestamp=max(times),
         producer_id=-1, producer_epoch=-1, base_sequence=-1, topic_crc=topic_crc,
         records=codecs.compress(codec, body.SerializeToString()))
     return set_crcs(batch) if crc else batch
