@@ -29,15 +29,20 @@ struct loop_backend;
 struct loop *loop_new(struct loop_backend *backend, const char *name);
 /* An epoll backend. E_STORAGE: no descriptors left. */
 err loop_epoll_backend(struct loop_backend **out) MUST_USE;
+/* Nothing may be posted any more, and connections must be gone. Mail that was not read is
+ * forgotten. */
 void loop_free(struct loop *l);
+const char *loop_name(const struct loop *l);
 /* Runs turns until loop_stop. */
 void loop_run(struct loop *l);
-/* One turn that waits at most timeout_us for something to do (-1: for ever). For drivers and tests. */
+/* One turn that waits at most timeout_us for something to do (-1: for ever). For drivers and tests.
+ */
 void loop_turn(struct loop *l, int64_t timeout_us);
 /* When the next timer is due, INT64_MAX if none. For simulators. */
 int64_t loop_next_due_us(const struct loop *l);
 /* Any thread, signal handlers too. */
 void loop_stop(struct loop *l);
+/* Is this the home thread? Yes, too, while no thread turns the loop: for start-up and tests. */
 bool loop_is_current(const struct loop *l);
 
 /* Monotonic, read once a turn (loop_now_us) or now (loop_clock_us). */
@@ -48,13 +53,14 @@ int64_t loop_wall_ms(const struct loop *l);
 
 /* --- timers: embedded in what they serve; all zero is a stopped timer ----- */
 struct timer {
-    int64_t due_us;
+    int64_t due_us;  /* those due at the same time fire in no promised order */
     size_t heap_pos; /* 1-based; 0: not running */
     void (*fn)(void *arg);
     void *arg;
 };
-/* Starts, or starts anew, to fire once after delay_us. */
-void timer_start(struct loop *l, struct timer *t, int64_t delay_us, void (*fn)(void *arg), void *arg);
+/* Starts, or starts anew, to fire once after delay_us; never in the turn that starts it. */
+void timer_start(struct loop *l, struct timer *t, int64_t delay_us, void (*fn)(void *arg),
+                 void *arg);
 void timer_stop(struct loop *l, struct timer *t);
 bool timer_is_running(const struct timer *t);
 
@@ -63,7 +69,8 @@ struct mail {
     struct mail *next;
     void (*fn)(struct mail *m); /* on the loop's thread; m may be freed or posted again by it */
 };
-/* Any thread. In order per posting thread. One wake-up serves many posts. m must not be in a mailbox. */
+/* Any thread. In order per posting thread. One wake-up serves many posts. m must not be in a
+ * mailbox. What is posted during a turn's mail waits for the next turn. */
 void loop_post(struct loop *l, struct mail *m);
 
 /* --- deferred: once, at the end of this turn ------------------------------ */
@@ -91,23 +98,35 @@ enum { SOCK_READABLE = 1, SOCK_WRITABLE = 2, SOCK_CLOSED = 4 };
 struct sock;
 typedef void sock_fn(void *arg, struct sock *s, unsigned events);
 
-/* Numeric addresses and names (names are resolved blocking: start-up only for listen; connect resolves
- * names through `exec` where one is given to the loop, see loop_set_resolver). */
+/* Numeric addresses and names; names are resolved blocking, so at start-up only. bound (may be
+ * NULL) has the port that port 0 became. E_NETWORK: cannot be bound. The listener is wanted
+ * READABLE. */
 err sock_listen(struct loop *l, const struct address *at, sock_fn *fn, void *arg, struct sock **out,
                 struct address *bound) MUST_USE;
-/* The next waiting connection, still without a loop; E_WOULD_BLOCK: none; E_OVERLOADED: out of descriptors. */
+/* The next waiting connection, still without a loop; E_WOULD_BLOCK: none; E_OVERLOADED: out of
+ * descriptors. */
 err sock_accept(struct sock *listener, struct sock **out, struct address *peer) MUST_USE;
-/* Gives an accepted socket its home; l may be another loop than the listener's, but the call is made on l. */
+/* Gives an accepted socket its home; l may be another loop than the listener's, but the call is
+ * made on l. Nothing is wanted yet. */
 void sock_adopt(struct loop *l, struct sock *s, sock_fn *fn, void *arg);
-/* Starts to connect; SOCK_WRITABLE or SOCK_CLOSED (then sock_error) tells the end. */
-err sock_connect(struct loop *l, const struct address *to, sock_fn *fn, void *arg, struct sock **out) MUST_USE;
-/* The errno behind SOCK_CLOSED, 0: orderly. ECONNREFUSED and ECONNRESET are what suspicion is made of. */
+/* Names are resolved by these workers; without, blocking. Kept; may be NULL. */
+struct exec;
+void loop_set_resolver(struct loop *l, struct exec *e);
+/* Starts to connect, to each address of a name in turn; one SOCK_WRITABLE or SOCK_CLOSED (then
+ * sock_error) tells the end, never during the call. After SOCK_WRITABLE nothing is wanted until
+ * sock_want. */
+err sock_connect(struct loop *l, const struct address *to, sock_fn *fn, void *arg,
+                 struct sock **out) MUST_USE;
+/* The errno behind SOCK_CLOSED, 0: orderly. ECONNREFUSED and ECONNRESET are what suspicion is made
+ * of. */
 int sock_error(struct sock *s);
 /* Which events are wanted; level-triggered. SOCK_CLOSED always comes. */
 void sock_want(struct sock *s, unsigned events);
 /* Bytes moved. E_WOULD_BLOCK, E_END (read only: the peer is done), E_NETWORK. */
 err sock_readv(struct sock *s, const struct iovec *iov, int count, size_t *moved) MUST_USE;
 err sock_writev(struct sock *s, const struct iovec *iov, int count, size_t *moved) MUST_USE;
+/* Ends our sending side: the peer reads E_END behind what was sent. */
+void sock_shutdown(struct sock *s);
 /* Frees s; no callback comes after this. */
 void sock_close(struct sock *s);
 
@@ -115,5 +134,8 @@ void sock_close(struct sock *s);
 struct loop_watch;
 struct loop_watch *loop_watch_fd(struct loop *l, int fd, void (*fn)(void *arg), void *arg);
 void loop_unwatch_fd(struct loop *l, struct loop_watch *w);
+/* A listening, non-blocking descriptor for such a library, as sock_listen. The caller closes it. */
+err loop_listen_fd(struct loop *l, const struct address *at, int *fd,
+                   struct address *bound) MUST_USE;
 
 #endif
