@@ -14,10 +14,10 @@
  * wrote (coord_sync first), never older than what this client has seen.
  *
  * What the asker must expect:
- *   E_NETWORK       the connection was lost: a write may have been done or not. Read back before asking again.
- *   E_COORDINATION  there is no session now: not done.
- *   E_OVERLOADED    COORD_INFLIGHT_MAX operations are under way: not done.
- * Sessions decide liveness only, never safety: fence by versions.
+ *   E_NETWORK       the connection was lost: a write may have been done or not. Read back before
+ * asking again. E_COORDINATION  there is no session now: not done. E_OVERLOADED COORD_INFLIGHT_MAX
+ * operations are under way: not done. Sessions decide liveness only, never safety: fence by
+ * versions.
  *
  * Threads: everything on the loop that it was opened with. Paths and data are
  * copied during the call. Paths begin with `/` and are below the chroot.
@@ -40,7 +40,8 @@ struct coord;
 enum coord_state {
     COORD_CONNECTING, /* no contact now; the session may live or not */
     COORD_CONNECTED,
-    COORD_EXPIRED, /* final for this session: its ephemeral nodes are or will be gone; see coord_renew */
+    COORD_EXPIRED, /* final for this session: its ephemeral nodes are or will be gone; see
+                      coord_renew */
     COORD_FAILED   /* final: the store is damaged or refuses us; a person must act */
 };
 typedef void coord_state_fn(void *arg, enum coord_state state);
@@ -59,10 +60,12 @@ typedef void coord_done_fn(void *arg, err e);
 typedef void coord_stat_fn(void *arg, err e, const struct coord_stat *stat);
 typedef void coord_data_fn(void *arg, err e, struct slice data, const struct coord_stat *stat);
 typedef void coord_children_fn(void *arg, err e, const struct coord_children *children);
-/* failed: the operation whose check failed (with its error), or the count of operations if it is not known. */
+/* failed: the operation whose check failed (with its error), or the count of operations if it is
+ * not known. */
 typedef void coord_multi_fn(void *arg, err e, size_t failed);
 
-/* Fires at most once: something changed, read again. It does not fire for the end of a session, which ends all watches. */
+/* Fires at most once: something changed, read again. It does not fire for the end of a session,
+ * which ends all watches. */
 struct coord_watch {
     void (*fn)(void *arg);
     void *arg;
@@ -72,27 +75,33 @@ enum coord_op_kind { COORD_CHECK, COORD_CREATE, COORD_SET, COORD_DELETE };
 struct coord_op {
     enum coord_op_kind kind;
     const char *path;
-    struct slice data;  /* create, set */
-    int32_t version;    /* check, set, delete: what it must be; there is no unconditional write */
-    bool ephemeral;     /* create */
+    struct slice data; /* create, set */
+    int32_t version;   /* check, set, delete: what it must be; there is no unconditional write */
+    bool ephemeral;    /* create */
 };
 
 /* --- asking -------------------------------------------------------------------------
- * E_NOT_FOUND: no such node, or no parent. E_EXISTS. E_BAD_VERSION. E_NOT_PERMITTED: delete of a node with children,
- * or create below an ephemeral one. */
+ * E_NOT_FOUND: no such node, or no parent. E_EXISTS. E_BAD_VERSION. E_NOT_PERMITTED: delete of a
+ * node with children, or create below an ephemeral one. */
 
 /* watch (may be NULL) is set when the answer is OK: fires on set and delete. */
-void coord_get(struct coord *c, const char *path, const struct coord_watch *watch, coord_data_fn *done, void *arg);
+void coord_get(struct coord *c, const char *path, const struct coord_watch *watch,
+               coord_data_fn *done, void *arg);
 /* watch is set on OK and on E_NOT_FOUND: fires on create, set and delete. */
-void coord_exists(struct coord *c, const char *path, const struct coord_watch *watch, coord_stat_fn *done, void *arg);
+void coord_exists(struct coord *c, const char *path, const struct coord_watch *watch,
+                  coord_stat_fn *done, void *arg);
 /* watch is set on OK: fires when a child comes or goes, or the node itself goes. */
-void coord_children(struct coord *c, const char *path, const struct coord_watch *watch, coord_children_fn *done,
-                    void *arg);
-void coord_create(struct coord *c, const char *path, struct slice data, bool ephemeral, coord_done_fn *done, void *arg);
-void coord_set(struct coord *c, const char *path, struct slice data, int32_t version, coord_stat_fn *done, void *arg);
-void coord_delete(struct coord *c, const char *path, int32_t version, coord_done_fn *done, void *arg);
+void coord_children(struct coord *c, const char *path, const struct coord_watch *watch,
+                    coord_children_fn *done, void *arg);
+void coord_create(struct coord *c, const char *path, struct slice data, bool ephemeral,
+                  coord_done_fn *done, void *arg);
+void coord_set(struct coord *c, const char *path, struct slice data, int32_t version,
+               coord_stat_fn *done, void *arg);
+void coord_delete(struct coord *c, const char *path, int32_t version, coord_done_fn *done,
+                  void *arg);
 /* All or nothing, in order. After an OK the version of a set node is the one asked for plus one. */
-void coord_multi(struct coord *c, const struct coord_op *ops, size_t count, coord_multi_fn *done, void *arg);
+void coord_multi(struct coord *c, const struct coord_op *ops, size_t count, coord_multi_fn *done,
+                 void *arg);
 /* Reads asked after it see what any client had written before it was answered. */
 void coord_sync(struct coord *c, coord_done_fn *done, void *arg);
 
@@ -102,13 +111,14 @@ enum coord_state coord_state(const struct coord *c);
 uint64_t coord_session(const struct coord *c);
 /* As the service granted it; 0: sessions do not expire. */
 int64_t coord_session_timeout_us(const struct coord *c);
-/* Told of every change of state, from the first COORD_CONNECTED on. One listener (see metad/follow/session.h). Before
- * COORD_EXPIRED is told, all that is unanswered ends with E_NETWORK. */
+/* Told of every change of state, from the first COORD_CONNECTED on. One listener (see
+ * metad/follow/session.h). Before COORD_EXPIRED is told, all that is unanswered ends with
+ * E_NETWORK. */
 void coord_on_state(struct coord *c, coord_state_fn *fn, void *arg);
 /* After COORD_EXPIRED: begins a new session. */
 void coord_renew(struct coord *c);
-/* Ends the session at once (its ephemeral nodes go) and frees. No callback comes any more, not even for what is
- * unanswered. May block for seconds: at the end of a process only. */
+/* Ends the session at once (its ephemeral nodes go) and frees. No callback comes any more, not even
+ * for what is unanswered. May block for seconds: at the end of a process only. */
 void coord_close(struct coord *c);
 
 /* --- for implementations -------------------------------------------------------------- */

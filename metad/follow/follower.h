@@ -37,12 +37,13 @@ struct follower *follower_new(struct session *s);
 /* After coord_close, when no subscriber's loop runs any more. */
 void follower_free(struct follower *f);
 
-/* sub lives as long as the follower. Before the loops run, or on the session's loop. The image that is there, if any,
- * is sent at once. */
+/* sub lives as long as the follower. Before the loops run, or on the session's loop. The image that
+ * is there, if any, is sent at once. */
 void follower_subscribe(struct follower *f, struct subscription *sub);
 /* The newest image; NULL before the first. On the session's loop. */
 const struct cluster *follower_image(const struct follower *f);
-/* Since when (loop time) /changes was last known to be followed; for health. INT64_MIN: never yet. */
+/* Since when (loop time) /changes was last known to be followed; for health. INT64_MIN: never yet.
+ */
 int64_t follower_contact_us(const struct follower *f);
 
 #endif

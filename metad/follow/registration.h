@@ -44,9 +44,10 @@ struct registration_opts {
     void (*prepare)(void *user, const char *cluster_id, uint64_t incarnation);
     /* Registered. Comes again, with another incarnation, after each new session. */
     void (*on_registered)(void *user, const char *cluster_id, uint64_t incarnation);
-    /* This process cannot be a member: E_INCONSISTENT_CLUSTER_ID, E_EXISTS (the id is taken by a live broker),
-     * E_STALE_BROKER_EPOCH (the store is older than the directories, or a newer process took the id), E_CORRUPT
-     * (a node does not decode), E_UNSUPPORTED_VERSION (the cluster's feature level). why: a sentence. Final. */
+    /* This process cannot be a member: E_INCONSISTENT_CLUSTER_ID, E_EXISTS (the id is taken by a
+     * live broker), E_STALE_BROKER_EPOCH (the store is older than the directories, or a newer
+     * process took the id), E_CORRUPT (a node does not decode), E_UNSUPPORTED_VERSION (the
+     * cluster's feature level). why: a sentence. Final. */
     void (*on_refused)(void *user, err e, const char *why);
 };
 

@@ -41,8 +41,8 @@ void session_join(struct session *s, struct session_member *m);
 bool session_is_live(const struct session *s);
 /* Grows by one with each session: what was asked in another one is recognised by it. */
 uint64_t session_number(const struct session *s);
-/* How long to wait before asking again what ended with E_NETWORK, E_COORDINATION or E_OVERLOADED: some tens of
- * milliseconds, random. */
+/* How long to wait before asking again what ended with E_NETWORK, E_COORDINATION or E_OVERLOADED:
+ * some tens of milliseconds, random. */
 int64_t session_retry_us(struct session *s);
 /* COORD_FAILED was told: the process should end. fn: once. */
 void session_on_failed(struct session *s, void (*fn)(void *arg), void *arg);

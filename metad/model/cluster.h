@@ -28,7 +28,8 @@ struct property {
     const char *value;
 };
 
-/* The state of one partition (rule C3). Ids are sorted nowhere: replicas[0] is the preferred leader. */
+/* The state of one partition (rule C3). Ids are sorted nowhere: replicas[0] is the preferred
+ * leader. */
 struct partition_state {
     int32_t leader; /* NO_BROKER: none */
     int32_t leader_epoch;
@@ -48,7 +49,7 @@ struct topic {
     _Atomic uint32_t refs;
     struct uuid id;
     const char *name;
-    int32_t node_version; /* of /topics/<id> */
+    int32_t node_version;         /* of /topics/<id> */
     uint32_t min_insync_replicas; /* effective: the only value anybody uses */
     bool internal;
     uint32_t partition_count;
@@ -56,7 +57,8 @@ struct topic {
     const struct property *configs; /* set on the topic, sorted by key */
     uint32_t config_count;
 };
-/* A deep copy in one allocation, with one reference; what is the caller's in `like` stays the caller's. */
+/* A deep copy in one allocation, with one reference; what is the caller's in `like` stays the
+ * caller's. */
 struct topic *topic_new(const struct topic *like);
 struct topic *topic_ref(const struct topic *t);
 void topic_unref(const struct topic *t);
@@ -92,7 +94,7 @@ const struct endpoint *broker_endpoint(const struct broker *b, const char *liste
 struct broker_configs {
     _Atomic uint32_t refs;
     int32_t broker_id;
-    int32_t node_version; /* of /configs/brokers/<id> */
+    int32_t node_version;           /* of /configs/brokers/<id> */
     const struct property *configs; /* sorted by key */
     uint32_t config_count;
 };
@@ -104,7 +106,7 @@ struct tombstone {
     _Atomic uint32_t refs;
     struct uuid id;
     const char *name;
-    int32_t node_version; /* of /deleted/<id> */
+    int32_t node_version;   /* of /deleted/<id> */
     const int32_t *waiting; /* brokers that have not confirmed */
     uint32_t waiting_count;
 };
@@ -116,8 +118,8 @@ struct cluster;
 struct cluster *cluster_ref(const struct cluster *img);
 void cluster_unref(const struct cluster *img); /* NULL is allowed */
 
-uint64_t cluster_version(const struct cluster *img); /* of /changes */
-const char *cluster_id(const struct cluster *img);   /* empty: not known */
+uint64_t cluster_version(const struct cluster *img);   /* of /changes */
+const char *cluster_id(const struct cluster *img);     /* empty: not known */
 int32_t cluster_controller(const struct cluster *img); /* NO_BROKER: none known */
 uint32_t cluster_topic_count(const struct cluster *img);
 uint32_t cluster_partition_count(const struct cluster *img);
@@ -127,32 +129,40 @@ const struct topic *cluster_topic_named(const struct cluster *img, struct slice 
 /* A topic whose name differs from this one at most by `.` and `_` (names.h). */
 const struct topic *cluster_topic_colliding(const struct cluster *img, struct slice name);
 const struct tombstone *cluster_tombstone(const struct cluster *img, const struct uuid *id);
-/* E_UNKNOWN_TOPIC_OR_PARTITION, E_UNKNOWN_TOPIC_ID, E_INCONSISTENT_TOPIC_ID: requests name a topic by name, by id (16
- * bytes), or by both, which must then agree. Empty: not given. */
-err cluster_resolve(const struct cluster *img, struct slice name, struct slice id, const struct topic **out) MUST_USE;
+/* E_UNKNOWN_TOPIC_OR_PARTITION, E_UNKNOWN_TOPIC_ID, E_INCONSISTENT_TOPIC_ID: requests name a topic
+ * by name, by id (16 bytes), or by both, which must then agree. Empty: not given. */
+err cluster_resolve(const struct cluster *img, struct slice name, struct slice id,
+                    const struct topic **out) MUST_USE;
 
 /* Registered now, sorted by id. */
 uint32_t cluster_broker_count(const struct cluster *img);
 const struct broker *cluster_broker_at(const struct cluster *img, uint32_t index);
-const struct broker *cluster_broker(const struct cluster *img, int32_t id); /* NULL: not registered now */
-const struct broker_configs *cluster_broker_configs(const struct cluster *img, int32_t id); /* NULL: none are set */
+const struct broker *cluster_broker(const struct cluster *img,
+                                    int32_t id); /* NULL: not registered now */
+const struct broker_configs *cluster_broker_configs(const struct cluster *img,
+                                                    int32_t id); /* NULL: none are set */
 
 /* All topics, or tombstones, in no order: start with a zeroed cursor; NULL after the last. */
 struct cluster_cursor {
     uint32_t shard, slot;
 };
 const struct topic *cluster_next_topic(const struct cluster *img, struct cluster_cursor *cur);
-const struct tombstone *cluster_next_tombstone(const struct cluster *img, struct cluster_cursor *cur);
+const struct tombstone *cluster_next_tombstone(const struct cluster *img,
+                                               struct cluster_cursor *cur);
 
-/* Calls fn for each topic (or tombstone, broker) that is not the very same in both: old NULL: it came; new NULL: it
- * went. from may be NULL: everything came. */
+/* Calls fn for each topic (or tombstone, broker) that is not the very same in both: old NULL: it
+ * came; new NULL: it went. from may be NULL: everything came. */
 void cluster_diff_topics(const struct cluster *from, const struct cluster *to,
-                         void (*fn)(void *arg, const struct topic *old, const struct topic *new_), void *arg);
+                         void (*fn)(void *arg, const struct topic *old, const struct topic *new_),
+                         void *arg);
 void cluster_diff_tombstones(const struct cluster *from, const struct cluster *to,
-                             void (*fn)(void *arg, const struct tombstone *old, const struct tombstone *new_),
+                             void (*fn)(void *arg, const struct tombstone *old,
+                                        const struct tombstone *new_),
                              void *arg);
 void cluster_diff_brokers(const struct cluster *from, const struct cluster *to,
-                          void (*fn)(void *arg, const struct broker *old, const struct broker *new_), void *arg);
+                          void (*fn)(void *arg, const struct broker *old,
+                                     const struct broker *new_),
+                          void *arg);
 
 /* --- the next image ---------------------------------------------------------------------
  * An edit is an image nobody else sees yet. Home thread: its owner's. */

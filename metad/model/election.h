@@ -30,20 +30,25 @@ struct election {
 };
 
 /*
- * The state that p should have when these brokers live; false: the one it has. The dead leave the in-sync set (to
- * `eligible` where that goes below min_insync), the last one stays in it without leading; the lossy leave both lists,
- * unless the partition has a single replica. A leader that is dead, or lives another life than the one that was elected,
- * is replaced by a live in-sync replica (the preferred one first), else by a live eligible one, else by none. Epochs are
- * raised; nonce and controller epoch are left to the caller. out->state borrows p's replicas.
+ * The state that p should have when these brokers live; false: the one it has. The dead leave the
+ * in-sync set (to `eligible` where that goes below min_insync), but if all of it is dead it stays
+ * as it is, without a leader; the lossy leave both lists, unless the partition has a single
+ * replica. A leader that is dead, or lives another life than the one that was elected, is replaced
+ * by a live in-sync replica (the preferred one first), else by a live eligible one, else by none.
+ * Epochs are raised; nonce and controller epoch are left to the caller. out->state borrows p's
+ * replicas.
  */
-bool election_update(const struct partition_state *p, const struct live_brokers *live, uint32_t min_insync,
+bool election_update(const struct partition_state *p, const struct live_brokers *live,
+                     uint32_t min_insync, struct election *out);
+
+/* The preferred leader, if it is live and in sync but does not lead: for balancing. false: nothing
+ * to do. */
+bool election_prefer(const struct partition_state *p, const struct live_brokers *live,
                      struct election *out);
 
-/* The preferred leader, if it is live and in sync but does not lead: for balancing. false: nothing to do. */
-bool election_prefer(const struct partition_state *p, const struct live_brokers *live, struct election *out);
-
-/* The first state of a new partition: everybody in sync who lives, the first of them leads. replicas: 1 to REPLICAS_MAX. */
-void election_begin(const int32_t *replicas, uint32_t replica_count, const struct live_brokers *live,
-                    struct election *out);
+/* The first state of a new partition: everybody in sync who lives, the first of them leads.
+ * replicas: 1 to REPLICAS_MAX. */
+void election_begin(const int32_t *replicas, uint32_t replica_count,
+                    const struct live_brokers *live, struct election *out);
 
 #endif

@@ -11,7 +11,8 @@
 
 #include "proto/base/slice.h"
 
-/* NULL: valid; else what is wrong, to stand behind the name in a sentence ("is longer than 200 characters"). */
+/* NULL: valid; else what is wrong, to stand behind the name in a sentence ("is longer than 200
+ * characters"). */
 const char *topic_name_fault(struct slice name);
 bool topic_name_is_internal(struct slice name);
 /* Equal, or different only by `.` and `_`. */

@@ -22,8 +22,8 @@ struct placement_broker {
 };
 
 /*
- * out: partitions x replication_factor broker ids. The counts in brokers go up by what was placed. turn: where
- * among equals to begin (a random number spreads small topics).
+ * out: partitions x replication_factor broker ids. The counts in brokers go up by what was placed.
+ * turn: where among equals to begin (a random number spreads small topics).
  * E_INVALID_REPLICATION_FACTOR: fewer brokers than replicas, or none asked.
  */
 err placement_assign(struct placement_broker *brokers, size_t broker_count, uint32_t partitions,

@@ -15,7 +15,7 @@
 #include "proto/base/buf.h"
 
 enum topic_config {
-    TOPIC_CLEANUP_POLICY, /* bits: CLEANUP_* */
+    TOPIC_CLEANUP_POLICY,   /* bits: CLEANUP_* */
     TOPIC_COMPRESSION_TYPE, /* index: COMPRESSION_* */
     TOPIC_DELETE_RETENTION_MS,
     TOPIC_DURABILITY, /* index: DURABILITY_* */
@@ -67,10 +67,12 @@ enum topic_config topic_config_find(const char *key);
 enum topic_config topic_config_find_broker_key(const char *broker_key);
 
 /* E_INVALID_CONFIG appends a sentence to why that names key, value and what is allowed. */
-err topic_config_parse(enum topic_config config, const char *value, int64_t *out, struct buf *why) MUST_USE;
+err topic_config_parse(enum topic_config config, const char *value, int64_t *out,
+                       struct buf *why) MUST_USE;
 /* As a user would write it; appends. */
 void topic_config_print(enum topic_config config, int64_t value, struct buf *out);
-/* Unknown keys, bad values, keys given twice: all of them, a sentence each; then what fits together. */
+/* Unknown keys, bad values, keys given twice: all of them, a sentence each; then what fits
+ * together. */
 err topic_configs_check(const struct property *set, size_t count, struct buf *why) MUST_USE;
 
 /* --- effective values ------------------------------------------------------------- */
@@ -79,7 +81,8 @@ struct topic_config_values {
 };
 /* Those of the table. A broker then sets what its own keys say. */
 void topic_config_values_init(struct topic_config_values *values);
-/* The topic's values over the defaults. Values that do not parse (another version wrote them) leave the default. */
+/* The topic's values over the defaults. Values that do not parse (another version wrote them) leave
+ * the default. */
 void topic_config_values_of(const struct topic *t, const struct topic_config_values *defaults,
                             struct topic_config_values *out);
 /* min(set value, replication factor); by default 2 from three replicas on, else 1. */

@@ -23,7 +23,8 @@ struct metad;
 
 enum { METAD_LISTENERS_MAX = 8 };
 struct metad_listener {
-    const char *name; /* clients that come through it are given the brokers' endpoints of this name */
+    const char
+        *name; /* clients that come through it are given the brokers' endpoints of this name */
     struct address at;
 };
 
@@ -36,8 +37,9 @@ struct metad_opts {
     const struct metad_listener *listeners; /* kept */
     size_t listener_count;
     const char *inter_broker_listener; /* where admin requests are forwarded to; kept */
-    bool auto_create_topics;           /* a client that allows it may create topics by asking for them */
-    const struct topic_config_values *topic_defaults; /* shown by describe_configs; kept; NULL: those of the table */
+    bool auto_create_topics; /* a client that allows it may create topics by asking for them */
+    const struct topic_config_values
+        *topic_defaults; /* shown by describe_configs; kept; NULL: those of the table */
     size_t connections_max, connections_per_address_max; /* 0: no limit */
 };
 
