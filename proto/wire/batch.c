@@ -204,7 +204,7 @@ err batch_read_canonical(struct slice bytes, struct batch *out)
     return is_end(bytes) ? E_END : read_canonical(bytes, out);
 }
 
-static void read_field(struct reader *r, uint32_t tag, struct batch *b, uint32_t *unknown)
+static void read_field(struct reader *r, uint32_t tag, struct batch *b, struct wire_budget *left)
 {
     switch (tag) {
     case WIRE_TAG(1, WIRE_FIXED64):
@@ -252,7 +252,7 @@ static void read_field(struct reader *r, uint32_t tag, struct batch *b, uint32_t
         b->records = wire_prefixed(r);
         break;
     default:
-        wire_unknown(r, tag, tag >> 3 <= 13 || tag >> 3 == 15, unknown);
+        wire_unknown(r, tag, tag >> 3 == 14 ? 13 : 15, left);
     }
 }
 
@@ -282,12 +282,13 @@ static err read_any(struct slice bytes, struct batch *out)
     }
 
     struct reader r = reader_init(reader_bytes(&segment, length));
-    uint32_t seen = 0, unknown = 0;
+    struct wire_budget left = WIRE_BUDGET;
+    uint32_t seen = 0;
     while (!reader_done(&r)) {
         const uint32_t field = wire_tag(&r);
-        if (field >> 3 <= 15)
+        if (field >> 3 <= 15 && field >> 3 != 14)
             wire_once(&r, &seen, field);
-        read_field(&r, field, &b, &unknown);
+        read_field(&r, field, &b, &left);
     }
     if (r.failed || !has_possible_offsets(&b))
         return E_CORRUPT;

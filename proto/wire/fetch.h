@@ -43,10 +43,12 @@ struct fetch_result {
     bool first_of_topic;
     uint32_t partition;
     err error;
-    struct slice error_message;
-    int64_t high_watermark;   /* -1: not written */
-    int64_t log_start_offset; /* -1: not written */
-    int32_t leader_id;        /* -1: not written, nor the two below */
+    enum err_class
+        error_class; /* reading: as it came; E_UNKNOWN is handled by it. Writing: not used */
+    struct slice error_message; /* writing: empty means the error's own text */
+    int64_t high_watermark;     /* -1: not written */
+    int64_t log_start_offset;   /* -1: not written */
+    int32_t leader_id;          /* -1: not written, nor the two below */
     struct slice leader_host;
     uint16_t leader_port;
     int32_t leader_epoch; /* -1: not written */

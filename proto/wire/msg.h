@@ -18,7 +18,8 @@
 
 /* Pre-scans and unpacks into the arena (which also bounds it); the message lives as long as the
  * arena. E_INVALID_REQUEST: malformed, too deep, too many elements, a singular field twice, over
- * the budget. *what (may be NULL): a static sentence that says which. */
+ * the budget. *what (may be NULL): a static sentence that says which. A limit of 8 MiB holds
+ * whatever passes the pre-scan in a frame of CONTROL_FRAME_BYTES_MAX. */
 err msg_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena,
                void **out, const char **what) MUST_USE;
 /* Appends the serialized message. */
@@ -34,6 +35,15 @@ struct msg_peek {
 };
 err msg_peek_request(struct slice frame, struct msg_peek *out) MUST_USE;
 err msg_peek_response(struct slice frame, struct msg_peek *out) MUST_USE;
+
+/* A serialized sluice.Error, as in msg_peek.error. The message is a view, or the code's own text if
+ * there was none. */
+struct msg_error {
+    err code;             /* E_UNKNOWN if this build does not know it; then the class decides */
+    enum err_class class; /* as sent */
+    struct slice message;
+};
+err msg_read_error(struct slice bytes, struct msg_error *out) MUST_USE;
 
 /* Field numbers of the oneofs in request.proto. */
 enum api {

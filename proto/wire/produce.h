@@ -47,7 +47,9 @@ struct produce_result {
     bool first_of_topic;
     uint32_t partition;
     err error;
-    struct slice error_message;
+    enum err_class
+        error_class; /* reading: as it came; E_UNKNOWN is handled by it. Writing: not used */
+    struct slice error_message;       /* writing: empty means the error's own text */
     int64_t base_offset, last_offset; /* written when error is OK */
     int64_t log_append_time_ms;       /* -1: not written */
     int64_t log_start_offset;         /* -1: not written */

@@ -10,6 +10,7 @@
 
 #include "proto/base/limits.h"
 #include "proto/base/reader.h"
+#include "proto/base/writer.h"
 
 enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
@@ -81,17 +82,101 @@ static inline void wire_once(struct reader *r, uint32_t *seen, uint32_t tag)
     *seen |= bit;
 }
 
-/* Passes over a field this build does not know, of which there may be MESSAGE_UNKNOWN_MAX. last is
- * the highest number it does know: a known number with another wire type is malformed. */
-static inline void wire_unknown(struct reader *r, uint32_t tag, bool known, uint32_t *count)
+/* What all levels of one message together may still hold; counted down. */
+struct wire_budget {
+    uint32_t elements; /* of repeated fields */
+    uint32_t unknown;  /* fields */
+};
+#define WIRE_BUDGET ((struct wire_budget){MESSAGE_ELEMENTS_MAX, MESSAGE_UNKNOWN_MAX})
+
+static inline void wire_element(struct reader *r, struct wire_budget *left)
 {
-    if (known || ++*count > MESSAGE_UNKNOWN_MAX)
+    if (left->elements == 0)
         reader_fail(r);
     else
-        wire_skip(r, tag);
+        left->elements--;
+}
+
+static inline void wire_count_unknown(struct reader *r, struct wire_budget *left)
+{
+    if (left->unknown == 0)
+        reader_fail(r);
+    else
+        left->unknown--;
+}
+
+/* The default case of a parser whose fields are numbered 1 to last: passes over a field it does not
+ * know; a known number can only come here with another wire type than its own, which is malformed.
+ */
+static inline void wire_unknown(struct reader *r, uint32_t tag, uint32_t last,
+                                struct wire_budget *left)
+{
+    if (tag >> 3 <= last)
+        reader_fail(r);
+    wire_count_unknown(r, left);
+    wire_skip(r, tag);
 }
 
 /* Well-formed UTF-8 without NUL: no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool wire_is_text(struct slice s) __attribute__((pure));
+/* A string field's value: fails unless it is text. */
+static inline struct slice wire_text(struct reader *r)
+{
+    const struct slice s = wire_prefixed(r);
+    if (!wire_is_text(s))
+        reader_fail(r);
+    return s;
+}
+
+/*
+ * The writing end. An encoder runs twice over the same code, first with p NULL
+ * to learn the size, then to write, so that the two cannot differ.
+ */
+struct wire_out {
+    uint8_t *p;  /* where the next byte goes; NULL: only counting */
+    size_t size; /* so far, with what wire_put_elsewhere announced */
+};
+
+/* Integers of any sign: pass a negative one as int64_t, as protobuf does. */
+static inline void wire_put_uint(struct wire_out *o, uint32_t number, uint64_t v)
+{
+    if (o->p)
+        o->p = write_varint(write_tag(o->p, number, WIRE_VARINT), v);
+    o->size += varint_size(number << 3) + varint_size(v);
+}
+
+static inline void wire_put_int(struct wire_out *o, uint32_t number, int64_t v)
+{
+    wire_put_uint(o, number, (uint64_t)v);
+}
+
+/* Tag and length of a bytes, string or message field whose value follows. */
+static inline void wire_put_prefix(struct wire_out *o, uint32_t number, size_t size)
+{
+    if (o->p)
+        o->p = write_varint(write_tag(o->p, number, WIRE_BYTES), size);
+    o->size += varint_size(number << 3) + varint_size(size);
+}
+
+/* Bytes that belong to the message but are sent from where they are. */
+static inline void wire_put_elsewhere(struct wire_out *o, size_t size)
+{
+    o->size += size;
+}
+
+static inline void wire_put_bytes(struct wire_out *o, uint32_t number, struct slice s)
+{
+    wire_put_prefix(o, number, s.size);
+    if (o->p)
+        o->p = write_bytes(o->p, s.data, s.size);
+    o->size += s.size;
+}
+
+/* The same unless it is empty. */
+static inline void wire_put_some(struct wire_out *o, uint32_t number, struct slice s)
+{
+    if (s.size)
+        wire_put_bytes(o, number, s);
+}
 
 #endif
