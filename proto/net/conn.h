@@ -11,10 +11,13 @@
  *
  * Out: conn_write* queue; everything queued in a turn leaves in one writev at
  * its end. Back-pressure is by not reading: while more than out_bytes_max are
- * queued, or somebody holds the connection, nothing is read.
+ * queued, or somebody holds the connection, nothing is read, and frames that
+ * were read already wait.
  *
  * Closing: conn_close unregisters at once; on_closed comes once, at the end of
- * the turn, as the last callback, then the conn is gone. Threads: home loop only.
+ * the turn, as the last callback, then the conn is gone. A peer that ends its
+ * sending side has closed the connection, except that it is sent what is queued.
+ * Threads: home loop only.
  */
 #ifndef SLUICE_NET_CONN_H
 #define SLUICE_NET_CONN_H
@@ -32,11 +35,11 @@ struct byte_budget {
 };
 
 struct conn_limits {
-    size_t frame_bytes_max;    /* a longer frame closes; conn_set_frame_bytes_max changes it (hello) */
-    size_t out_bytes_max;      /* queued output above which reading stops */
-    int64_t idle_us;           /* nothing moved and nothing held: close; 0: never */
-    int64_t assembly_us;       /* a begun frame must be complete; 0: never */
-    int64_t write_stall_us;    /* queued output must move; 0: never */
+    size_t frame_bytes_max; /* a longer frame closes; conn_set_frame_bytes_max changes it (hello) */
+    size_t out_bytes_max;   /* queued output above which reading stops */
+    int64_t idle_us;        /* nothing moved and nothing held: close; 0: never */
+    int64_t assembly_us;    /* a begun frame must be complete; 0: never */
+    int64_t write_stall_us; /* queued output must move; 0: never */
     struct byte_budget *budget; /* for incomplete long frames and queued output; may be NULL */
 };
 
@@ -46,43 +49,51 @@ struct conn_handler {
     /* One frame without its length. The bytes are the receiver's to change and stay valid until
      * on_frames_end returns. May call conn_close. */
     void (*on_frame)(struct conn *c, uint8_t *data, size_t size);
-    /* After the last frame of a wake-up, if there was one. */
+    /* After the last frame of a wake-up, if there was one; also if one of them closed. */
     void (*on_frames_end)(struct conn *c);
-    /* Last callback. why: E_END the peer closed, E_NETWORK (see conn_errno), E_TIMED_OUT a deadline,
-     * E_INVALID_REQUEST a frame too long, E_CANCELLED conn_close. */
+    /* Last callback. why: E_END the peer closed, E_NETWORK (see conn_errno), E_TIMED_OUT a
+     * deadline, E_INVALID_REQUEST a frame empty or too long, E_OVERLOADED no memory for one,
+     * E_CANCELLED conn_close. */
     void (*on_closed)(struct conn *c, err why);
 };
 
 /* Takes s. handler and limits: kept, not copied. */
-struct conn *conn_new(struct loop *l, struct sock *s, const struct address *peer, const struct conn_handler *handler,
-                      const struct conn_limits *limits, void *user);
+struct conn *conn_new(struct loop *l, struct sock *s, const struct address *peer,
+                      const struct conn_handler *handler, const struct conn_limits *limits,
+                      void *user);
 /* Starts to connect; on_open or on_closed follows. */
-struct conn *conn_connect(struct loop *l, const struct address *to, const struct conn_handler *handler,
-                          const struct conn_limits *limits, void *user);
+struct conn *conn_connect(struct loop *l, const struct address *to,
+                          const struct conn_handler *handler, const struct conn_limits *limits,
+                          void *user);
 void conn_close(struct conn *c);
-/* Closes once all that is queued was sent (or the write stall deadline passed); reads nothing more. */
+/* Closes once all that is queued was sent (or the write stall deadline passed); reads nothing more.
+ */
 void conn_close_after_flush(struct conn *c);
 
 void *conn_user(const struct conn *c);
+void conn_set_user(struct conn *c, void *user);
 struct loop *conn_loop(const struct conn *c);
 const struct address *conn_peer(const struct conn *c);
 int conn_errno(const struct conn *c);
 bool conn_is_closing(const struct conn *c);
 void conn_set_frame_bytes_max(struct conn *c, size_t bytes);
 
-/* Stop reading, and no idle deadline, until as many unholds. */
+/* Stop reading and handing over, and no idle or assembly deadline, until as many unholds. */
 void conn_hold(struct conn *c);
 void conn_unhold(struct conn *c);
-/* Like hold but reading goes on: somebody waits for an answer (long poll), so the connection is not idle. */
+/* Like hold but reading goes on: somebody waits for an answer (long poll), so the connection is not
+ * idle. */
 void conn_busy(struct conn *c);
 void conn_unbusy(struct conn *c);
 
 /* --- output: a no-op on a closing connection (releases are still called) --- */
 /* Copies. */
 void conn_write(struct conn *c, const void *data, size_t size);
-/* size bytes of the output buffer to fill in before the turn ends and before the next conn_write*. */
+/* size bytes of the output buffer to fill in before the turn ends and before the next conn_write*.
+ */
 uint8_t *conn_write_space(struct conn *c, size_t size);
-/* Borrows data until release(arg), called once when it was written or dropped. For ranges of mapped files. */
+/* Borrows data until release(arg), called once when it was written or dropped. For ranges of mapped
+ * files. */
 void conn_write_borrowed(struct conn *c, struct slice data, void (*release)(void *arg), void *arg);
 size_t conn_out_bytes(const struct conn *c);
 
