@@ -12,14 +12,15 @@
 #include "proto/base/err.h"
 #include "proto/wire/batch.h"
 
-/* Codec state that is worth keeping (zstd contexts, z_streams, scratch). One per thread or owner.
- */
+/* Codec state that is worth keeping (zstd and lz4 contexts, z_streams): at most some 16 MiB, in use
+ * only after such input came. One per thread or owner. */
 struct codec_ctx;
 struct codec_ctx *codec_ctx_new(void);
 void codec_ctx_free(struct codec_ctx *x);
 
-/* Appends the compressed form of in. level: the codec's own, CODEC_LEVEL_DEFAULT for its default.
- */
+/* Appends the compressed form of in. level: the codec's own (gzip 1-9, lz4 1-12, zstd 1-22, the
+ * others ignore it), CODEC_LEVEL_DEFAULT for its default. E_INVALID_CONFIG: no such level.
+ * E_NO_MEMORY. */
 enum { CODEC_LEVEL_DEFAULT = -1000 };
 err codec_compress(struct codec_ctx *x, enum batch_codec codec, int level, struct slice in,
                    struct buf *out) MUST_USE;
@@ -27,7 +28,8 @@ err codec_compress(struct codec_ctx *x, enum batch_codec codec, int level, struc
  * limit. CODEC_NONE copies. */
 err codec_decompress(struct codec_ctx *x, enum batch_codec codec, struct slice in, size_t limit,
                      struct buf *out) MUST_USE;
-/* What a compressed size may decode to: limits.h. */
+/* What a compressed size may decode to (limits.h). A producer whose records shrink further than
+ * that sends them uncompressed, or the broker refuses the batch. */
 size_t codec_limit(size_t compressed_size);
 
 /* "none", "gzip", ...; CODEC by name: E_UNSUPPORTED_COMPRESSION. */
