@@ -82,7 +82,8 @@ struct coord_op {
 
 /* --- asking -------------------------------------------------------------------------
  * E_NOT_FOUND: no such node, or no parent. E_EXISTS. E_BAD_VERSION. E_NOT_PERMITTED: delete of a
- * node with children, or create below an ephemeral one. */
+ * node with children, or create below an ephemeral one. E_MESSAGE_TOO_LARGE: more than
+ * COORD_DATA_MAX bytes. */
 
 /* watch (may be NULL) is set when the answer is OK: fires on set and delete. */
 void coord_get(struct coord *c, const char *path, const struct coord_watch *watch,
@@ -121,19 +122,26 @@ void coord_renew(struct coord *c);
  * for what is unanswered. May block for seconds: at the end of a process only. */
 void coord_close(struct coord *c);
 
-/* --- for implementations -------------------------------------------------------------- */
-struct coord_request; /* coord_request.h */
+/* --- for implementations (coord_request.h) --------------------------------------------- */
+struct coord_request;
 struct coord_backend {
     void (*submit)(struct coord *c, struct coord_request *req); /* takes req */
     enum coord_state (*state)(const struct coord *c);
     uint64_t (*session)(const struct coord *c);
     int64_t (*session_timeout_us)(const struct coord *c);
-    void (*on_state)(struct coord *c, coord_state_fn *fn, void *arg);
     void (*renew)(struct coord *c);
-    void (*close)(struct coord *c);
+    void (*close)(struct coord *c); /* drops what is unanswered, frees */
 };
+/* The head of every implementation's own struct. */
 struct coord {
     const struct coord_backend *backend;
+    struct loop *loop;
+    coord_state_fn *on_state;
+    void *on_state_arg;
+    size_t inflight;
+    struct coord_request *refused; /* answered in the next turn */
+    struct coord_request **refused_tail;
+    struct timer refusing;
 };
 
 #endif
