@@ -1,0 +1,620 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The data file is a serialized sluice.Segment (proto/schema/log.proto): batch
+ * after batch, canonical (proto/wire/batch.c has the byte table), format
+ * version 0. Behind them there may be zeros, which a preallocated or a torn
+ * file ends with (rule D9). Valid: each batch's checksums are right, the first
+ * begins at the file's base offset or above, and each later one where the one
+ * before ended or above (compaction leaves gaps).
+ */
+#include "broker/log/segment.h"
+
+#include <string.h>
+
+#include "broker/log/names.h"
+#include "broker/log/offset_index.h"
+#include "broker/log/time_index.h"
+#include "proto/base/check.h"
+#include "proto/base/diag.h"
+#include "proto/base/limits.h"
+#include "proto/base/mem.h"
+
+/* --- segment_ref ---------------------------------------------------------------------- */
+
+static struct segment_ref *ref_new(const struct fsio *io, struct fsio_file *file)
+{
+    struct segment_ref *ref = MEM_NEW(struct segment_ref);
+    ref->refs = 1;
+    ref->io = io;
+    ref->file = file;
+    return ref;
+}
+
+struct segment_ref *segment_ref_get(struct segment_ref *ref)
+{
+    atomic_fetch_add_explicit(&ref->refs, 1, memory_order_relaxed);
+    return ref;
+}
+
+void segment_ref_put(struct segment_ref *ref)
+{
+    if (!ref || atomic_fetch_sub_explicit(&ref->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    CHECK(atomic_load(&ref->views) == 0);
+    if (ref->map)
+        ref->io->unmap(ref->io, ref->map, ref->map_size);
+    if (ref->file)
+        ref->io->close(ref->io, ref->file);
+    mem_free(ref);
+}
+
+struct segment_ref *segment_view_get(struct segment_ref *ref)
+{
+    atomic_fetch_add_explicit(&ref->views, 1, memory_order_relaxed);
+    return segment_ref_get(ref);
+}
+
+void segment_view_put(struct segment_ref *ref)
+{
+    atomic_fetch_sub_explicit(&ref->views, 1, memory_order_release);
+    segment_ref_put(ref);
+}
+
+/* --- life -------------------------------------------------------------------------------- */
+
+struct segment_path {
+    char text[FSIO_PATH_MAX];
+};
+
+static const char *path_of(const struct segment_dir *dir, int64_t base_offset,
+                           enum segment_file kind, struct segment_path *path)
+{
+    char name[SEGMENT_NAME_MAX];
+    return fsio_path(path->text, dir->path, segment_name(name, base_offset, kind));
+}
+
+void segment_init(struct segment *seg, int64_t base_offset, int64_t next_offset, uint32_t size,
+                  const struct segment_opts *opts)
+{
+    *seg = (struct segment){
+        .base_offset = base_offset,
+        .next_offset = next_offset,
+        .size = size,
+        .file_size = size,
+        .damaged_pos = SEGMENT_UNDAMAGED,
+        .first_timestamp = INT64_MIN,
+        .max_timestamp = INT64_MIN,
+        .offsets = {.entry_size = OFFSET_ENTRY_SIZE, .bytes_max = opts->index_bytes_max},
+        .times = {.entry_size = TIME_ENTRY_SIZE, .bytes_max = opts->index_bytes_max},
+    };
+}
+
+static err remove_file(const struct segment_dir *dir, int64_t base_offset, enum segment_file kind,
+                       bool later)
+{
+    struct segment_path path, to;
+    path_of(dir, base_offset, kind, &path);
+    err e;
+    if (later) {
+        memcpy(&to, &path, sizeof to);
+        CHECK(strlen(to.text) + sizeof DELETED_SUFFIX <= sizeof to.text);
+        strcat(to.text, DELETED_SUFFIX);
+        e = dir->io->rename(dir->io, path.text, to.text);
+    } else {
+        e = dir->io->unlink(dir->io, path.text);
+    }
+    return e == E_NOT_FOUND ? OK : e;
+}
+
+err segment_remove(const struct segment_dir *dir, int64_t base_offset, bool later)
+{
+    err e = OK;
+    for (int kind = 0; kind < SEGMENT_FILE_KINDS && e == OK; kind++)
+        e = remove_file(dir, base_offset, (enum segment_file)kind, later);
+    return e;
+}
+
+err segment_create(struct segment *seg, const struct segment_dir *dir, int64_t base_offset,
+                   const struct segment_opts *opts)
+{
+    struct segment_path path;
+    struct fsio_file *f;
+    err e = dir->io->open(dir->io, path_of(dir, base_offset, SEGMENT_LOG, &path),
+                          FSIO_WRITE | FSIO_CREATE | FSIO_EXCL, &f);
+    if (e == E_EXISTS) {
+        diag(DIAG_ERROR, "log", "a new segment's file exists already", "path=%s",
+             DIAG_STR(path.text));
+        return E_STORAGE;
+    }
+    if (e == OK && opts->preallocate_bytes) {
+        e = dir->io->fallocate(dir->io, f, opts->preallocate_bytes);
+        if (e != OK) {
+            dir->io->close(dir->io, f);
+            err_ignore(dir->io->unlink(dir->io, path.text), "an empty file is a good segment, too");
+        }
+    }
+    /* Indexes of a segment that was here before would be stale. */
+    if (e == OK) {
+        e = segment_drop_indexes(dir, base_offset);
+        if (e != OK)
+            dir->io->close(dir->io, f);
+    }
+    if (e != OK)
+        return e == E_NOT_FOUND ? E_STORAGE : e;
+    segment_init(seg, base_offset, base_offset, 0, opts);
+    seg->file_size = opts->preallocate_bytes;
+    seg->is_prepared = true;
+    seg->ref = ref_new(dir->io, f);
+    return OK;
+}
+
+void segment_deinit(struct segment *seg, const struct segment_dir *dir)
+{
+    index_file_deinit(&seg->offsets, dir->io);
+    index_file_deinit(&seg->times, dir->io);
+    segment_ref_put(seg->ref);
+    seg->ref = NULL;
+}
+
+static err missing(const char *path)
+{
+    diag(DIAG_ERROR, "log", "a segment's file is gone", "path=%s", DIAG_STR(path));
+    return E_STORAGE;
+}
+
+err segment_open(struct segment *seg, const struct segment_dir *dir)
+{
+    if (seg->ref && seg->ref->file)
+        return OK;
+    struct segment_path path;
+    struct fsio_file *f;
+    const err e =
+        dir->io->open(dir->io, path_of(dir, seg->base_offset, SEGMENT_LOG, &path), FSIO_WRITE, &f);
+    if (e != OK)
+        return e == E_NOT_FOUND ? missing(path.text) : e;
+    if (seg->ref)
+        seg->ref->file = f;
+    else
+        seg->ref = ref_new(dir->io, f);
+    return OK;
+}
+
+err segment_map(struct segment *seg, const struct segment_dir *dir, size_t map_bytes)
+{
+    if (seg->ref && seg->ref->map && seg->ref->map_size >= seg->size)
+        return OK;
+    if (map_bytes < seg->size)
+        map_bytes = seg->size;
+    if (map_bytes == 0)
+        return OK;
+    if (seg->ref && seg->ref->map) {
+        /* It outgrew its mapping; whoever reads from that keeps it. */
+        segment_ref_put(seg->ref);
+        seg->ref = NULL;
+    }
+    err e = segment_open(seg, dir);
+    if (e != OK)
+        return e;
+    const uint8_t *map;
+    e = dir->io->map(dir->io, seg->ref->file, map_bytes, &map);
+    if (e != OK)
+        return e == E_NO_MEMORY ? E_STORAGE : e;
+    seg->ref->map = map;
+    seg->ref->map_size = map_bytes;
+    return OK;
+}
+
+/* --- append --------------------------------------------------------------------------------- */
+
+err segment_write(struct segment *seg, const struct segment_dir *dir, const struct iovec *iov,
+                  int count, size_t bytes, bool *is_intact)
+{
+    *is_intact = true;
+    err e = segment_open(seg, dir);
+    if (e != OK)
+        return e;
+    CHECK(bytes <= SEGMENT_BYTES_MAX - seg->size);
+    size_t written;
+    e = dir->io->pwritev(dir->io, seg->ref->file, iov, count, seg->size, &written);
+    if (e == OK) {
+        if (seg->size + bytes > seg->file_size)
+            seg->file_size = seg->size + (uint32_t)bytes;
+        return OK;
+    }
+    /* Half a batch must not stay (rule L8); a preallocated tail goes with it. */
+    if (dir->io->ftruncate(dir->io, seg->ref->file, seg->size) == OK)
+        seg->file_size = seg->size;
+    else
+        *is_intact = false;
+    return e;
+}
+
+/*
+ * The two indexes go together: what the time index has on disk never reaches less far than the
+ * offset index, so that a walk from the last offset entry on finds every timestamp that the time
+ * index may be missing.
+ */
+static void add_entries(struct segment *seg, const struct segment_dir *dir,
+                        struct offset_entry entry)
+{
+    if (seg->times.is_broken || seg->offsets.is_broken) {
+        seg->times.is_broken = true;
+        seg->offsets.is_broken = true;
+        return;
+    }
+    if (index_file_is_full(&seg->times) || index_file_is_full(&seg->offsets))
+        return;
+    struct segment_path path;
+    path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path);
+    time_index_add(&seg->times, dir->io, path.text,
+                   (struct time_entry){.timestamp = seg->max_timestamp,
+                                       .rel_offset = seg->max_rel_offset,
+                                       .pos = seg->max_pos});
+    if (index_file_will_spill(&seg->offsets))
+        index_file_spill(&seg->times, dir->io, path.text);
+    if (seg->times.is_broken)
+        return;
+    offset_index_add(&seg->offsets, dir->io, path_of(dir, seg->base_offset, SEGMENT_INDEX, &path),
+                     entry);
+    seg->indexed_pos = entry.pos;
+}
+
+void segment_note(struct segment *seg, const struct segment_dir *dir,
+                  const struct segment_opts *opts, const struct segment_batch *b)
+{
+    CHECK(b->base_offset >= seg->next_offset);
+    const uint32_t pos = seg->size;
+    const uint32_t rel_offset = (uint32_t)(b->base_offset - seg->base_offset);
+    if (seg->first_timestamp == INT64_MIN)
+        seg->first_timestamp = b->max_timestamp;
+    if (b->max_timestamp > seg->max_timestamp) {
+        seg->max_timestamp = b->max_timestamp;
+        seg->max_rel_offset = rel_offset;
+        seg->max_pos = pos;
+    }
+    if (pos - seg->indexed_pos >= opts->index_interval_bytes && pos > 0)
+        add_entries(seg, dir, (struct offset_entry){.rel_offset = rel_offset, .pos = pos});
+    seg->size = pos + b->size;
+    if (seg->size > seg->file_size)
+        seg->file_size = seg->size;
+    seg->next_offset = b->base_offset + b->last_offset_delta + 1;
+}
+
+/* --- positions ------------------------------------------------------------------------------- */
+
+err segment_batch_at(const struct segment *seg, uint32_t pos, struct batch *out)
+{
+    CHECK(pos < seg->size);
+    CHECK(seg->ref->map_size >= seg->size);
+    const err e = batch_read_canonical(slice_of(seg->ref->map + pos, seg->size - pos), out);
+    if (e == E_UNSUPPORTED_VERSION)
+        return e;
+    if (e != OK ||
+        batch_header_crc(out->base_offset, out->leader_epoch, out->batch_crc) != out->header_crc)
+        return E_CORRUPT;
+    return OK;
+}
+
+/* Whether an index entry tells of a batch that is there. */
+static bool entry_holds(const struct segment *seg, struct offset_entry entry)
+{
+    struct batch b;
+    return entry.pos < seg->size && segment_batch_at(seg, entry.pos, &b) == OK &&
+           b.base_offset == seg->base_offset + entry.rel_offset;
+}
+
+/* An entry that does not hold puts the whole index in doubt (rule D3). */
+static void doubt(struct segment *seg, const struct segment_dir *dir)
+{
+    struct segment_path path;
+    diag(DIAG_WARN, "log", "an index is wrong and is made anew", "segment=%s",
+         DIAG_STR(path_of(dir, seg->base_offset, SEGMENT_LOG, &path)));
+    offset_index_truncate(&seg->offsets, dir->io,
+                          path_of(dir, seg->base_offset, SEGMENT_INDEX, &path), 0);
+    time_index_truncate(&seg->times, dir->io,
+                        path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path), 0);
+    seg->indexed_pos = 0;
+    seg->is_prepared = false;
+}
+
+err segment_find(struct segment *seg, const struct segment_dir *dir, int64_t offset, uint32_t *pos,
+                 int64_t *base_offset)
+{
+    CHECK(offset >= seg->base_offset);
+    uint32_t at = 0;
+    struct offset_entry entry;
+    const int64_t rel = offset - seg->base_offset;
+    if (offset_index_floor(&seg->offsets, dir->io, rel > UINT32_MAX ? UINT32_MAX : (uint32_t)rel,
+                           &entry)) {
+        if (entry_holds(seg, entry))
+            at = entry.pos;
+        else
+            doubt(seg, dir);
+    }
+    int64_t next = seg->base_offset;
+    while (at < seg->size) {
+        struct batch b;
+        const err e = segment_batch_at(seg, at, &b);
+        if (e != OK)
+            return e;
+        next = b.base_offset + b.last_offset_delta + 1;
+        if (next > offset) {
+            *pos = at;
+            *base_offset = b.base_offset;
+            return OK;
+        }
+        at += (uint32_t)b.size;
+    }
+    *pos = seg->size;
+    *base_offset = seg->next_offset;
+    return OK;
+}
+
+err segment_extend(struct segment *seg, const struct segment_dir *dir,
+                   const struct segment_span *span, uint32_t *end, int64_t *end_offset)
+{
+    CHECK(span->limit <= seg->size);
+    uint32_t at = span->from;
+    int64_t next = span->from_offset;
+
+    /* Jump by the index: to the last entry that is below both bounds. */
+    struct offset_entry by_pos, by_offset;
+    const int64_t rel = span->max_offset - seg->base_offset;
+    if (offset_index_floor_pos(&seg->offsets, dir->io, span->limit, &by_pos) &&
+        offset_index_floor(&seg->offsets, dir->io, rel > UINT32_MAX ? UINT32_MAX : (uint32_t)rel,
+                           &by_offset)) {
+        const struct offset_entry entry = by_pos.pos < by_offset.pos ? by_pos : by_offset;
+        if (entry.pos > at) {
+            if (entry_holds(seg, entry)) {
+                at = entry.pos;
+                next = seg->base_offset + entry.rel_offset;
+            } else {
+                doubt(seg, dir);
+            }
+        }
+    }
+    while (at < span->limit) {
+        struct batch b;
+        const err e = segment_batch_at(seg, at, &b);
+        if (e != OK && at == span->from)
+            return e;
+        if (e != OK)
+            break; /* what is before it is good; the next read meets it */
+        if (b.size > span->limit - at || b.base_offset >= span->max_offset ||
+            b.base_offset + b.last_offset_delta >= span->max_offset)
+            break;
+        at += (uint32_t)b.size;
+        next = b.base_offset + b.last_offset_delta + 1;
+    }
+    *end = at;
+    *end_offset = next;
+    return OK;
+}
+
+/* --- preparing ---------------------------------------------------------------------------------
+ */
+
+static bool load_indexes(struct segment *seg, const struct segment_dir *dir)
+{
+    struct segment_path path;
+    if (!seg->offsets.file && index_file_count(&seg->offsets) == 0 &&
+        index_file_load(&seg->offsets, dir->io,
+                        path_of(dir, seg->base_offset, SEGMENT_INDEX, &path)) != OK)
+        return false;
+    if (!seg->times.file && index_file_count(&seg->times) == 0 &&
+        index_file_load(&seg->times, dir->io,
+                        path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path)) != OK)
+        return false;
+    return offset_index_is_sound(&seg->offsets, dir->io, seg->size) &&
+           time_index_is_sound(&seg->times, dir->io, seg->size);
+}
+
+/* The largest timestamp that the time index knows, if its batch agrees. */
+static bool take_time(struct segment *seg, const struct segment_dir *dir)
+{
+    struct time_entry entry;
+    struct batch b;
+    if (!time_index_last(&seg->times, dir->io, &entry) ||
+        segment_batch_at(seg, entry.pos, &b) != OK ||
+        b.base_offset != seg->base_offset + entry.rel_offset || b.max_timestamp != entry.timestamp)
+        return false;
+    seg->max_timestamp = entry.timestamp;
+    seg->max_rel_offset = entry.rel_offset;
+    seg->max_pos = entry.pos;
+    return true;
+}
+
+/* Where the indexes end, if they can be believed; else they are emptied and it is 0. */
+static struct offset_entry take_indexes(struct segment *seg, const struct segment_dir *dir)
+{
+    struct offset_entry last = {0};
+    const bool is_sound = load_indexes(seg, dir);
+    const bool is_empty =
+        index_file_count(&seg->offsets) == 0 && index_file_count(&seg->times) == 0;
+    seg->max_timestamp = INT64_MIN;
+    if (is_sound && is_empty)
+        return last;
+    if (!is_sound || !offset_index_last(&seg->offsets, dir->io, &last) || !entry_holds(seg, last) ||
+        !take_time(seg, dir)) {
+        doubt(seg, dir);
+        last = (struct offset_entry){0};
+    }
+    return last;
+}
+
+/* Walks from a boundary to the end as if the batches were being appended; at most so many. */
+static err walk(struct segment *seg, const struct segment_dir *dir, const struct segment_opts *opts,
+                uint32_t from, uint32_t batches_max)
+{
+    const uint32_t size = seg->size;
+    uint32_t at = from;
+    err e = OK;
+    while (e == OK && at < size) {
+        struct batch b;
+        seg->size = size;
+        e = batches_max-- > 0 ? segment_batch_at(seg, at, &b) : E_WOULD_BLOCK;
+        if (e == OK && b.base_offset < seg->next_offset)
+            e = E_CORRUPT;
+        if (e != OK)
+            break;
+        seg->size = at;
+        segment_note(seg, dir, opts,
+                     &(struct segment_batch){.base_offset = b.base_offset,
+                                             .max_timestamp = b.max_timestamp,
+                                             .last_offset_delta = b.last_offset_delta,
+                                             .size = (uint32_t)b.size});
+        at += (uint32_t)b.size;
+    }
+    seg->size = size;
+    return e;
+}
+
+err segment_prepare(struct segment *seg, const struct segment_dir *dir,
+                    const struct segment_opts *opts, uint32_t batches_max)
+{
+    if (seg->is_prepared)
+        return OK;
+    err e = segment_map(seg, dir, seg->size);
+    if (e != OK)
+        return e;
+
+    const int64_t next_offset = seg->next_offset;
+    if (seg->size > 0) {
+        struct batch first;
+        if (segment_batch_at(seg, 0, &first) == OK)
+            seg->first_timestamp = first.max_timestamp;
+        const struct offset_entry last = take_indexes(seg, dir);
+        seg->indexed_pos = last.pos;
+        seg->next_offset = seg->base_offset + last.rel_offset;
+        e = walk(seg, dir, opts, last.pos, batches_max);
+    }
+    /* What the log knows of its end is better founded than a walk that did not get there. */
+    if (e != OK)
+        seg->next_offset = next_offset;
+    seg->is_prepared = e == OK;
+    return e;
+}
+
+/* --- cutting, sealing
+ * ----------------------------------------------------------------------------- */
+
+/* The prefix in a new file, which takes the old one's name: those who read keep the old one. */
+static err cut_by_copy(struct segment *seg, const struct segment_dir *dir, uint32_t pos)
+{
+    struct segment_path path, tmp;
+    path_of(dir, seg->base_offset, SEGMENT_LOG, &path);
+    memcpy(&tmp, &path, sizeof tmp);
+    CHECK(strlen(tmp.text) + sizeof TMP_SUFFIX <= sizeof tmp.text);
+    strcat(tmp.text, TMP_SUFFIX);
+
+    struct fsio_file *f;
+    err e = dir->io->open(dir->io, tmp.text, FSIO_WRITE | FSIO_CREATE | FSIO_TRUNC, &f);
+    if (e != OK)
+        return e;
+    e = fsio_pwrite(dir->io, f, seg->ref->map, pos, 0);
+    if (e == OK)
+        e = dir->io->fsync(dir->io, f);
+    if (e == OK)
+        e = dir->io->rename(dir->io, tmp.text, path.text);
+    if (e != OK) {
+        dir->io->close(dir->io, f);
+        return e;
+    }
+    segment_ref_put(seg->ref);
+    seg->ref = ref_new(dir->io, f);
+    return dir->io->sync_dir(dir->io, dir->path);
+}
+
+static err cut_in_place(struct segment *seg, const struct segment_dir *dir, uint32_t pos)
+{
+    err e = segment_open(seg, dir);
+    if (e == OK)
+        e = dir->io->ftruncate(dir->io, seg->ref->file, pos);
+    return e == OK ? dir->io->fdatasync(dir->io, seg->ref->file) : e;
+}
+
+err segment_cut(struct segment *seg, const struct segment_dir *dir, uint32_t pos,
+                int64_t next_offset)
+{
+    CHECK(pos <= seg->size);
+    const bool has_views =
+        seg->ref && atomic_load_explicit(&seg->ref->views, memory_order_acquire) > 0;
+    const err e = has_views ? cut_by_copy(seg, dir, pos) : cut_in_place(seg, dir, pos);
+    if (e != OK)
+        return e;
+
+    struct segment_path path;
+    offset_index_truncate(&seg->offsets, dir->io,
+                          path_of(dir, seg->base_offset, SEGMENT_INDEX, &path), pos);
+    time_index_truncate(&seg->times, dir->io,
+                        path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path), pos);
+    seg->size = pos;
+    seg->file_size = pos;
+    seg->next_offset = next_offset;
+    if (seg->damaged_pos >= pos)
+        seg->damaged_pos = SEGMENT_UNDAMAGED;
+    struct offset_entry last = {0};
+    seg->indexed_pos = offset_index_last(&seg->offsets, dir->io, &last) ? last.pos : 0;
+    if (pos == 0)
+        seg->first_timestamp = INT64_MIN;
+    if (seg->max_pos >= pos && seg->max_timestamp != INT64_MIN) {
+        /* The largest timestamp went; what remains is found by segment_prepare. */
+        seg->max_timestamp = INT64_MIN;
+        seg->is_prepared = pos == 0;
+    }
+    return OK;
+}
+
+void segment_seal(struct segment *seg, const struct segment_dir *dir)
+{
+    struct segment_path path;
+    if (seg->is_prepared && seg->size > 0) {
+        const struct time_entry time = {.timestamp = seg->max_timestamp,
+                                        .rel_offset = seg->max_rel_offset,
+                                        .pos = seg->max_pos};
+        time_index_add(&seg->times, dir->io,
+                       path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path), time);
+    }
+    index_file_seal(&seg->times, dir->io,
+                    path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path));
+    index_file_seal(&seg->offsets, dir->io, path_of(dir, seg->base_offset, SEGMENT_INDEX, &path));
+    if (seg->file_size > seg->size && segment_open(seg, dir) == OK &&
+        dir->io->ftruncate(dir->io, seg->ref->file, seg->size) == OK)
+        seg->file_size = seg->size;
+}
+
+void segment_settle(struct segment *seg, const struct segment_dir *dir)
+{
+    struct segment_path path;
+    index_file_settle(&seg->offsets, dir->io, path_of(dir, seg->base_offset, SEGMENT_INDEX, &path));
+    index_file_settle(&seg->times, dir->io,
+                      path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path));
+    if (seg->ref && atomic_load_explicit(&seg->ref->refs, memory_order_acquire) == 1) {
+        segment_ref_put(seg->ref);
+        seg->ref = NULL;
+    }
+}
+
+err segment_sync_indexes(const struct segment_dir *dir, int64_t base_offset)
+{
+    static const enum segment_file kinds[] = {SEGMENT_TIME_INDEX, SEGMENT_INDEX};
+    err e = OK;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && e == OK; i++) {
+        struct segment_path path;
+        struct fsio_file *f;
+        e = dir->io->open(dir->io, path_of(dir, base_offset, kinds[i], &path), FSIO_WRITE, &f);
+        if (e == OK) {
+            e = dir->io->fdatasync(dir->io, f);
+            dir->io->close(dir->io, f);
+        } else if (e == E_NOT_FOUND) {
+            e = OK; /* a short segment has none */
+        }
+    }
+    return e;
+}
+
+err segment_drop_indexes(const struct segment_dir *dir, int64_t base_offset)
+{
+    const err e = remove_file(dir, base_offset, SEGMENT_INDEX, false);
+    return e == OK ? remove_file(dir, base_offset, SEGMENT_TIME_INDEX, false) : e;
+}
