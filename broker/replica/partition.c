@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/replica/partition.h"
+
+#include <stdatomic.h>
+
+#include "proto/base/check.h"
+
+struct partition {
+    struct log *log; /* its lock guards all below that is not atomic */
+    _Atomic uint32_t references;
+    _Atomic uint32_t rules_version;
+    struct partition_conf conf;
+    struct partition_role role;
+    int64_t high_watermark;
+    struct waitq waiting; /* for the high watermark */
+    err stopped;          /* OK: not */
+};
+
+/* What this replica vouches for: durable records, or written ones where the topic says so. */
+static int64_t own_progress(const struct partition *p)
+{
+    return p->conf.log.fsync ? log_flushed_offset(p->log) : log_end_offset(p->log);
+}
+
+/* [locked] Rule L3. The in-sync set is this replica alone until followers fetch (is_leader implies
+ * it is in it). */
+static void advance(struct partition *p, struct wait_fired *fired)
+{
+    if (!p->role.is_leader || p->role.isr_count < p->conf.min_insync_replicas)
+        return;
+    const int64_t to = own_progress(p);
+    if (to <= p->high_watermark)
+        return;
+    CHECK(to <= log_end_offset(p->log));
+    p->high_watermark = to;
+    log_note_high_watermark(p->log, to);
+    waitq_complete_to(&p->waiting, to, fired);
+}
+
+static void on_flushed(void *arg, struct log *g, err e)
+{
+    struct partition *p = arg;
+    struct wait_fired fired = {0};
+    log_lock(g);
+    if (e == OK)
+        advance(p, &fired);
+    else
+        waitq_complete_all(&p->waiting, e, &fired);
+    log_unlock(g);
+    wait_fired_post(&fired);
+}
+
+struct partition *partition_new(struct log *log, const struct partition_conf *conf)
+{
+    struct partition *p = MEM_NEW(struct partition);
+    p->log = log_ref(log);
+    p->references = 1;
+    p->rules_version = 1;
+    p->conf = *conf;
+    p->role = (struct partition_role){.leader_id = -1, .leader_epoch = -1};
+    log_lock(log);
+    log_set_conf(log, &conf->log);
+    /* Rule L2: the recorded one is a lower bound. */
+    p->high_watermark = log_noted_high_watermark(log);
+    if (p->high_watermark < log_start_offset(log))
+        p->high_watermark = log_start_offset(log);
+    CHECK(p->high_watermark <= log_end_offset(log));
+    log_on_flushed(log, on_flushed, p);
+    log_unlock(log);
+    return p;
+}
+
+struct partition *partition_ref(struct partition *p)
+{
+    atomic_fetch_add(&p->references, 1);
+    return p;
+}
+
+void partition_unref(struct partition *p)
+{
+    if (atomic_fetch_sub(&p->references, 1) == 1) {
+        CHECK(p->waiting.count == 0);
+        log_unref(p->log);
+        mem_free(p);
+    }
+}
+
+const struct log_identity *partition_identity(const struct partition *p)
+{
+    return log_identity(p->log);
+}
+
+struct log *partition_log(const struct partition *p)
+{
+    return p->log;
+}
+
+void partition_set_conf(struct partition *p, const struct partition_conf *conf)
+{
+    struct wait_fired fired = {0};
+    log_lock(p->log);
+    p->conf = *conf;
+    if (p->stopped == OK) {
+        log_set_conf(p->log, &conf->log);
+        advance(p, &fired);
+    }
+    atomic_fetch_add(&p->rules_version, 1);
+    log_unlock(p->log);
+    wait_fired_post(&fired);
+}
+
+uint32_t partition_rules(struct partition *p, struct admit_rules *out)
+{
+    log_lock(p->log);
+    *out = p->conf.rules;
+    const uint32_t version = atomic_load(&p->rules_version);
+    log_unlock(p->log);
+    return version;
+}
+
+uint32_t partition_rules_version(const struct partition *p)
+{
+    return atomic_load_explicit(&p->rules_version, memory_order_acquire);
+}
+
+err partition_set_role(struct partition *p, const struct partition_role *role)
+{
+    struct wait_fired fired = {0};
+    err e = OK;
+    log_lock(p->log);
+    const bool is_old = role->leader_epoch < p->role.leader_epoch ||
+                        (role->leader_epoch == p->role.leader_epoch &&
+                         role->partition_epoch < p->role.partition_epoch);
+    if (p->stopped == OK && !is_old) {
+        if (role->is_leader && role->leader_epoch != p->role.leader_epoch)
+            e = log_begin_epoch(p->log, role->leader_epoch);
+        if (!role->is_leader && p->role.is_leader)
+            waitq_complete_all(&p->waiting, E_NOT_LEADER, &fired);
+        p->role = *role;
+        if (e != OK)
+            p->role.is_leader = false;
+        advance(p, &fired);
+    }
+    log_unlock(p->log);
+    wait_fired_post(&fired);
+    return e;
+}
+
+void partition_get_role(struct partition *p, struct partition_role *out)
+{
+    log_lock(p->log);
+    *out = p->role;
+    log_unlock(p->log);
+}
+
+void partition_stop(struct partition *p, err e)
+{
+    struct wait_fired fired = {0};
+    log_lock(p->log);
+    p->stopped = e;
+    p->role.is_leader = false;
+    log_on_flushed(p->log, NULL, NULL);
+    waitq_complete_all(&p->waiting, e, &fired);
+    log_unlock(p->log);
+    wait_fired_post(&fired);
+}
+
+/* [locked] */
+static err check_leader(const struct partition *p, int32_t claimed_epoch)
+{
+    if (p->stopped != OK)
+        return p->stopped;
+    if (claimed_epoch > p->role.leader_epoch)
+        return E_UNKNOWN_LEADER_EPOCH;
+    if (!p->role.is_leader)
+        return p->role.leader_id < 0 ? E_LEADER_NOT_AVAILABLE : E_NOT_LEADER;
+    if (claimed_epoch >= 0 && claimed_epoch < p->role.leader_epoch)
+        return E_FENCED_LEADER_EPOCH;
+    return OK;
+}
+
+err partition_check_leader(struct partition *p, int32_t claimed_epoch)
+{
+    log_lock(p->log);
+    const err e = check_leader(p, claimed_epoch);
+    log_unlock(p->log);
+    return e;
+}
+
+err partition_append(struct partition *p, const struct partition_append *what,
+                     struct partition_appended *out)
+{
+    struct wait_fired fired = {0};
+    log_lock(p->log);
+    err e = check_leader(p, what->claimed_epoch);
+    if (e == OK && what->all && p->role.isr_count < p->conf.min_insync_replicas)
+        e = E_NOT_ENOUGH_REPLICAS; /* rule L5 */
+    if (e == OK)
+        e = log_append(p->log, what->batches, what->count, p->role.leader_epoch, &out->base_offset);
+    if (e == OK) {
+        advance(p, &fired);
+        out->high_watermark = p->high_watermark;
+        out->log_start_offset = log_start_offset(p->log);
+    }
+    log_unlock(p->log);
+    wait_fired_post(&fired);
+    return e;
+}
+
+err partition_wait(struct partition *p, struct waiter *w, struct wait_group *group, int64_t offset,
+                   bool *parked)
+{
+    log_lock(p->log);
+    const err e = check_leader(p, -1);
+    *parked = e == OK && p->high_watermark < offset;
+    if (*parked)
+        waitq_add(&p->waiting, w, group, offset);
+    log_unlock(p->log);
+    return e;
+}
+
+bool partition_cancel_wait(struct partition *p, struct waiter *w)
+{
+    log_lock(p->log);
+    const bool was_waiting = waitq_remove(w);
+    log_unlock(p->log);
+    return was_waiting;
+}
+
+err partition_fetch(struct partition *p, int64_t offset, size_t max_bytes, bool at_least_one,
+                    bool may_block, int32_t claimed_epoch, struct partition_read *out)
+{
+    log_lock(p->log);
+    err e = check_leader(p, claimed_epoch);
+    if (e == OK) {
+        out->view = (struct log_view){.next_offset = offset};
+        out->high_watermark = p->high_watermark;
+        out->log_start_offset = log_start_offset(p->log);
+        out->leader_epoch = p->role.leader_epoch;
+        /* Between high watermark and log end: nothing to read yet, not out of range (rule L2). */
+        const bool is_waiting = offset >= p->high_watermark && offset <= log_end_offset(p->log);
+        if (!is_waiting) {
+            const struct log_read_opts opts = {.offset = offset,
+                                               .max_offset = p->high_watermark,
+                                               .max_bytes = max_bytes,
+                                               .at_least_one = at_least_one,
+                                               .may_block = may_block};
+            e = log_read(p->log, &opts, &out->view);
+        }
+    }
+    log_unlock(p->log);
+    return e;
+}
+
+void partition_warm(struct partition *p, int64_t offset, size_t max_bytes)
+{
+    log_lock(p->log);
+    const int64_t high_watermark = p->high_watermark;
+    log_unlock(p->log);
+    const struct log_read_opts opts = {.offset = offset,
+                                       .max_offset = high_watermark,
+                                       .max_bytes = max_bytes,
+                                       .at_least_one = true,
+                                       .may_block = true};
+    log_warm(p->log, &opts);
+}
+
+void partition_ends(struct partition *p, struct partition_ends *out)
+{
+    log_lock(p->log);
+    *out = (struct partition_ends){.log_start_offset = log_start_offset(p->log),
+                                   .high_watermark = p->high_watermark,
+                                   .log_end_offset = log_end_offset(p->log),
+                                   .flushed_offset = log_flushed_offset(p->log),
+                                   .size_bytes = log_size_bytes(p->log),
+                                   .segment_count = log_segment_count(p->log),
+                                   .leader_epoch = p->role.leader_epoch,
+                                   .is_leader = p->role.is_leader};
+    log_unlock(p->log);
+}
+
+bool partition_unflushed(struct partition *p)
+{
+    log_lock(p->log);
+    const bool is =
+        p->role.is_leader && p->waiting.count > 0 && p->high_watermark < log_end_offset(p->log);
+    log_unlock(p->log);
+    return is;
+}
+
+err partition_delete_records(struct partition *p, int64_t before_offset, int64_t *start_offset)
+{
+    log_lock(p->log);
+    err e = check_leader(p, -1);
+    if (e == OK && before_offset == -1)
+        before_offset = p->high_watermark;
+    if (e == OK && (before_offset < 0 || before_offset > p->high_watermark))
+        e = E_OFFSET_OUT_OF_RANGE;
+    if (e == OK && before_offset > log_start_offset(p->log))
+        e = log_raise_start(p->log, before_offset);
+    if (e == OK)
+        *start_offset = log_start_offset(p->log);
+    log_unlock(p->log);
+    return e;
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a fetch request:
+ *
+ *   handle_fetch   parses, finds the partitions
+ *   step           reads all of them; answers, or sends the cold ones to a worker (warm), or
+ *                  parks until a high watermark rises (park)
+ *   on_fired, on_warm, on_timeout, on_cancel      each leads back to step, or to the end
+ *
+ * At any time a fetch is in one state: running (on its loop), parked (waiters, timer) or warming (a
+ * job at a worker); only running may finish it.
+ */
+#include "broker/server/handle_fetch.h"
+
+#include <stddef.h>
+
+#include "broker/server/whereabouts.h"
+#include "proto/base/check.h"
+#include "proto/base/limits.h"
+#include "proto/wire/fetch.h"
+
+enum { WAIT_MS_MAX = 5 * 60 * 1000 };
+
+enum fetch_state { FETCH_RUNNING, FETCH_PARKED, FETCH_WARMING };
+
+struct fetch_slot {
+    struct waiter waiter;
+    struct partition *p; /* referenced; NULL: not found */
+    int64_t offset;
+    uint32_t max_bytes;
+    int32_t claimed_epoch;
+    err found; /* of the search */
+    struct log_view view;
+    struct fetch_result result;
+    bool is_cold;
+};
+
+struct fetch_op {
+    struct request *r;
+    struct lane *lane;
+    enum fetch_state state;
+    bool is_over;   /* the wait is: answer with what there is */
+    bool is_gone;   /* the client is */
+    bool may_block; /* the worker has just warmed what is needed */
+    uint32_t min_bytes, max_bytes;
+    uint32_t slot_count;
+    struct wait_group group;
+    struct timer timer;
+    struct exec_job job;
+    struct fetch_slot *slots;
+    struct fetch_slot first; /* most requests have one */
+};
+
+size_t handle_fetch_extra(void)
+{
+    return sizeof(struct fetch_op);
+}
+
+static void drop_views(struct fetch_op *op)
+{
+    for (uint32_t i = 0; i < op->slot_count; i++) {
+        if (op->slots[i].view.ref)
+            log_view_release(&op->slots[i].view);
+        op->slots[i].view = (struct log_view){0};
+    }
+}
+
+static void finish(struct fetch_op *op, err outcome)
+{
+    drop_views(op);
+    timer_stop(op->lane->loop, &op->timer);
+    for (uint32_t i = 0; i < op->slot_count; i++)
+        if (op->slots[i].p)
+            partition_unref(op->slots[i].p);
+    service_finish(op->r, outcome);
+}
+
+static void release_view(void *ref)
+{
+    struct log_view v = {.ref = ref};
+    log_view_release(&v);
+}
+
+static void answer(struct fetch_op *op)
+{
+    struct conn *c = service_conn(op->r);
+    err outcome = OK;
+    if (!c) {
+        finish(op, E_CANCELLED);
+        return;
+    }
+    struct fetch_result *results = &op->slots[0].result;
+    size_t one_size;
+    size_t *sizes = &one_size;
+    if (op->slot_count > 1) {
+        results = mem_alloc(op->slot_count * sizeof *results);
+        sizes = mem_alloc(op->slot_count * sizeof *sizes);
+        for (uint32_t i = 0; i < op->slot_count; i++)
+            results[i] = op->slots[i].result;
+    }
+    const size_t heads_size = fetch_heads_size(op->r->correlation_id, results, op->slot_count);
+    uint8_t small[512];
+    uint8_t *heads = heads_size <= sizeof small ? small : mem_alloc(heads_size);
+    fetch_response_heads(op->r->correlation_id, results, op->slot_count, heads, sizes);
+    uint8_t *head = heads;
+    if (op->slot_count == 0)
+        conn_write(c, heads, heads_size);
+    for (uint32_t i = 0; i < op->slot_count; i++) {
+        struct fetch_slot *s = &op->slots[i];
+        conn_write(c, head, sizes[i]);
+        head += sizes[i];
+        if (s->view.ref) {
+            counter_add(op->lane->metrics.bytes_out, s->view.bytes.size);
+            conn_write_borrowed(c, s->view.bytes, release_view, s->view.ref);
+        }
+        s->view = (struct log_view){0};
+        if (s->result.error != OK)
+            outcome = s->result.error;
+    }
+    if (heads != small)
+        mem_free(heads);
+    if (op->slot_count > 1) {
+        mem_free(results);
+        mem_free(sizes);
+    }
+    finish(op, outcome);
+}
+
+static void step(struct fetch_op *op);
+
+/* --- reading ------------------------------------------------------------------- */
+
+struct gathered {
+    size_t bytes;
+    bool has_error;
+    bool has_cold;
+};
+
+static void refuse(struct fetch_op *op, struct fetch_slot *s, err e, const char *why)
+{
+    struct fetch_result *res = &s->result;
+    const struct partition_name name = {
+        .topic = res->topic_name, .topic_id = res->topic_id, .partition = res->partition};
+    const struct whereabouts w =
+        whereabouts(op->lane->table, &op->r->arena, &name, service_listener(op->r), e, why);
+    res->error = e;
+    res->error_message = slice_str(w.why);
+    res->leader_id = w.leader_id;
+    res->leader_host = w.leader_host;
+    res->leader_port = w.leader_port;
+    res->leader_epoch = w.leader_epoch;
+}
+
+static const char *out_of_range(struct fetch_op *op, const struct fetch_slot *s,
+                                const struct partition_read *read)
+{
+    return arena_printf(
+        &op->r->arena,
+        "offset %lld is outside of what partition %u of topic %s holds: %lld to %lld can be read",
+        (long long)s->offset, s->result.partition, partition_identity(s->p)->topic,
+        (long long)read->log_start_offset, (long long)read->high_watermark);
+}
+
+static void read_slot(struct fetch_op *op, struct fetch_slot *s, struct gathered *g)
+{
+    struct partition_read read = {.high_watermark = -1, .log_start_offset = -1};
+    const size_t left = g->bytes < op->max_bytes ? op->max_bytes - g->bytes : 0;
+    const size_t allowed = s->max_bytes < left ? s->max_bytes : left;
+    s->result.error = OK;
+    s->is_cold = false;
+    err e = s->found;
+    if (e == OK)
+        e = partition_fetch(s->p, s->offset, allowed, g->bytes == 0, op->may_block,
+                            s->claimed_epoch, &read);
+    s->result.high_watermark = read.high_watermark;
+    s->result.log_start_offset = read.log_start_offset;
+    s->result.batches = slice_of(NULL, 0);
+    if (e == OK) {
+        s->view = read.view;
+        s->result.batches = read.view.bytes;
+        g->bytes += read.view.bytes.size;
+    } else if (e == E_WOULD_BLOCK) {
+        s->is_cold = true;
+        g->has_cold = true;
+    } else {
+        refuse(op, s, e, e == E_OFFSET_OUT_OF_RANGE ? out_of_range(op, s, &read) : NULL);
+        g->has_error = true;
+    }
+}
+
+/* --- cold: a worker brings the pages, then step reads again ------------------------ */
+
+static void run_warm(struct exec_job *job)
+{
+    struct fetch_op *op = (struct fetch_op *)((char *)job - offsetof(struct fetch_op, job));
+    for (uint32_t i = 0; i < op->slot_count; i++)
+        if (op->slots[i].is_cold)
+            partition_warm(op->slots[i].p, op->slots[i].offset, op->slots[i].max_bytes);
+}
+
+static void on_warm(struct exec_job *job)
+{
+    struct fetch_op *op = (struct fetch_op *)((char *)job - offsetof(struct fetch_op, job));
+    op->state = FETCH_RUNNING;
+    op->may_block = true;
+    step(op);
+}
+
+static void warm(struct fetch_op *op)
+{
+    drop_views(op);
+    counter_add(op->lane->metrics.cold_reads, 1);
+    op->state = FETCH_WARMING;
+    op->job = (struct exec_job){.run = run_warm, .done = on_warm, .home = op->lane->loop};
+    exec_submit(op->lane->readers, &op->job);
+}
+
+/* --- waiting ------------------------------------------------------------------------- */
+
+static void on_fired(struct mail *m)
+{
+    struct fetch_op *op = (struct fetch_op *)((char *)m - offsetof(struct fetch_op, group.mail));
+    for (uint32_t i = 0; i < op->slot_count; i++)
+        if (op->slots[i].p)
+            partition_cancel_wait(op->slots[i].p, &op->slots[i].waiter);
+    op->state = FETCH_RUNNING;
+    step(op);
+}
+
+/* Out of the wait: now, unless on_fired is on its way and will do it. */
+static void unpark(struct fetch_op *op)
+{
+    for (uint32_t i = 0; i < op->slot_count; i++)
+        if (op->slots[i].p)
+            partition_cancel_wait(op->slots[i].p, &op->slots[i].waiter);
+    if (wait_group_has_fired(&op->group))
+        return;
+    op->state = FETCH_RUNNING;
+    step(op);
+}
+
+static void on_timeout(void *arg)
+{
+    struct fetch_op *op = arg;
+    op->is_over = true;
+    if (op->state == FETCH_PARKED)
+        unpark(op);
+}
+
+static void on_cancel(void *arg, struct request *r)
+{
+    (void)r;
+    struct fetch_op *op = arg;
+    op->is_over = op->is_gone = true;
+    if (op->state == FETCH_PARKED)
+        unpark(op);
+}
+
+static void park(struct fetch_op *op)
+{
+    drop_views(op);
+    op->state = FETCH_PARKED;
+    op->may_block = false;
+    wait_group_init(&op->group, op->lane->loop, on_fired, 1);
+    for (uint32_t i = 0; i < op->slot_count; i++) {
+        struct fetch_slot *s = &op->slots[i];
+        const int64_t beyond =
+            s->offset > s->result.high_watermark ? s->offset : s->result.high_watermark;
+        bool is_parked = false;
+        const err e = partition_wait(s->p, &s->waiter, &op->group, beyond + 1, &is_parked);
+        if (e != OK || !is_parked) {
+            /* Something is new already: the mail makes step look again. */
+            wait_group_release(&op->group);
+            return;
+        }
+    }
+}
+
+static void step(struct fetch_op *op)
+{
+    CHECK(op->state == FETCH_RUNNING);
+    if (op->is_gone) {
+        finish(op, E_CANCELLED);
+        return;
+    }
+    struct gathered g = {0};
+    for (uint32_t i = 0; i < op->slot_count; i++)
+        read_slot(op, &op->slots[i], &g);
+    if (g.has_cold)
+        warm(op);
+    else if (g.has_error || g.bytes >= op->min_bytes || op->is_over || op->slot_count == 0)
+        answer(op);
+    else
+        park(op);
+}
+
+/* --- the request ------------------------------------------------------------------------ */
+
+static struct slice keep(struct arena *a, struct slice s)
+{
+    void *copy = s.size ? arena_alloc(a, s.size) : NULL;
+    return copy ? slice_of(memcpy(copy, s.data, s.size), s.size) : slice_of(NULL, 0);
+}
+
+static void begin_slot(struct fetch_op *op, struct fetch_slot *s, const struct fetch_part *part)
+{
+    const struct partition_name name = {
+        .topic = part->topic_name, .topic_id = part->topic_id, .partition = part->partition};
+    *s = (struct fetch_slot){.offset = part->fetch_offset,
+                             .max_bytes = part->max_bytes,
+                             .claimed_epoch = part->leader_epoch};
+    s->result = (struct fetch_result){.first_of_topic = part->first_of_topic,
+                                      .partition = part->partition,
+                                      .high_watermark = -1,
+                                      .log_start_offset = -1,
+                                      .leader_id = -1,
+                                      .leader_epoch = -1};
+    s->found = partition_table_find(op->lane->table, &name, &s->p);
+    if (s->found == OK) {
+        const struct log_identity *id = partition_identity(s->p);
+        if (part->topic_name.size)
+            s->result.topic_name = slice_str(id->topic);
+        if (part->topic_id.size)
+            s->result.topic_id = slice_of(id->topic_id.bytes, sizeof id->topic_id.bytes);
+    } else {
+        s->p = NULL;
+        s->result.topic_name = keep(&op->r->arena, part->topic_name);
+        s->result.topic_id = keep(&op->r->arena, part->topic_id);
+    }
+}
+
+void handle_fetch(struct lane *ln, struct request *r, struct slice body)
+{
+    struct fetch_request req;
+    if (fetch_parse(body, &req) != OK) {
+        service_reply_error(r, E_INVALID_REQUEST, "the fetch request is malformed");
+        return;
+    }
+    struct fetch_op *op = service_extra(r);
+    *op = (struct fetch_op){
+        .r = r,
+        .lane = ln,
+        .min_bytes = req.min_bytes < req.max_bytes ? req.min_bytes : req.max_bytes,
+        .max_bytes = req.max_bytes < FRAME_BYTES_MAX / 2 ? req.max_bytes : FRAME_BYTES_MAX / 2,
+        .slot_count = (uint32_t)req.partition_count,
+        .is_over = req.max_wait_ms == 0,
+        .slots = &op->first};
+    if (req.partition_count > 1) {
+        op->slots = arena_alloc(&r->arena, req.partition_count * sizeof *op->slots);
+        if (!op->slots) {
+            service_reply_error(r, E_OVERLOADED, "%zu partitions in one fetch request are too many",
+                                req.partition_count);
+            return;
+        }
+    }
+    struct fetch_cursor cur;
+    struct fetch_part part;
+    uint32_t slot = 0;
+    fetch_begin(&cur, &req);
+    while (slot < op->slot_count && fetch_next(&cur, &part))
+        begin_slot(op, &op->slots[slot++], &part);
+    CHECK(slot == op->slot_count);
+    if (req.max_wait_ms > 0) {
+        const uint32_t wait_ms = req.max_wait_ms < WAIT_MS_MAX ? req.max_wait_ms : WAIT_MS_MAX;
+        timer_start(ln->loop, &op->timer, (int64_t)wait_ms * 1000, on_timeout, op);
+    }
+    service_on_cancel(r, on_cancel, op);
+    step(op);
+}

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a produce request:
+ *
+ *   handle_produce    parses, finds and admits every partition's batches, and puts
+ *                     them into the lane's run; a run is for one partition
+ *   append_run        one write for the whole run; every item learns its offsets
+ *   op_appended       when all partitions of a request are appended or refused:
+ *                     acks 0 and 1 are done, -1 parks where the high watermark is behind
+ *   on_fired, on_timeout, on_cancel      the end of the wait; each leads to op_finish once
+ */
+#include "broker/server/handle_produce.h"
+
+#include <stddef.h>
+
+#include "broker/server/whereabouts.h"
+#include "proto/base/check.h"
+#include "proto/base/limits.h"
+
+#include "proto/wire/produce.h"
+
+struct produce_slot {
+    struct waiter waiter;
+    struct partition
+        *p; /* referenced while there is something to wait for or to name; NULL: not found */
+    struct produce_result result;
+    bool waits;
+};
+
+struct produce_op {
+    struct request *r;
+    struct lane *lane;
+    struct wait_group group;
+    struct timer timer;
+    int32_t acks;
+    uint32_t timeout_ms;
+    uint32_t slot_count;
+    uint32_t unappended; /* slots in runs, and one for handle_produce itself */
+    bool parked;
+    struct produce_slot *slots;
+    struct produce_slot first; /* most requests have one */
+};
+
+size_t handle_produce_extra(void)
+{
+    return sizeof(struct produce_op);
+}
+
+static void op_finish(struct produce_op *op)
+{
+    struct request *r = op->r;
+    err outcome = OK;
+    timer_stop(op->lane->loop, &op->timer);
+    for (uint32_t i = 0; i < op->slot_count; i++)
+        if (op->slots[i].result.error != OK)
+            outcome = op->slots[i].result.error;
+
+    struct conn *c = service_conn(r);
+    if (c && op->acks == 0 && outcome != OK) {
+        conn_close(c); /* the only way to tell a client that expects no answer */
+    } else if (c && op->acks != 0) {
+        /* Results lie in slots; one is the common case and needs no copy. */
+        struct produce_result *results = &op->slots[0].result;
+        if (op->slot_count > 1) {
+            results = mem_alloc(op->slot_count * sizeof *results);
+            for (uint32_t i = 0; i < op->slot_count; i++)
+                results[i] = op->slots[i].result;
+        }
+        const size_t size = produce_response_size(r->correlation_id, results, op->slot_count);
+        produce_response_write(conn_write_space(c, size), r->correlation_id, results,
+                               op->slot_count);
+        if (op->slot_count > 1)
+            mem_free(results);
+    }
+    for (uint32_t i = 0; i < op->slot_count; i++)
+        if (op->slots[i].p)
+            partition_unref(op->slots[i].p);
+    service_finish(r, outcome);
+}
+
+/* why NULL: the error and the partition say enough. */
+static void refuse(struct produce_op *op, struct produce_slot *s, err e, const char *why)
+{
+    struct produce_result *res = &s->result;
+    const struct partition_name name = {
+        .topic = res->topic_name, .topic_id = res->topic_id, .partition = res->partition};
+    const struct whereabouts w =
+        whereabouts(op->lane->table, &op->r->arena, &name, service_listener(op->r), e, why);
+    res->error = e;
+    res->error_message = slice_str(w.why);
+    res->leader_id = w.leader_id;
+    res->leader_host = w.leader_host;
+    res->leader_port = w.leader_port;
+    res->leader_epoch = w.leader_epoch;
+}
+
+/* --- waiting ----------------------------------------------------------------- */
+
+static void on_fired(struct mail *m)
+{
+    struct produce_op *op =
+        (struct produce_op *)((char *)m - offsetof(struct produce_op, group.mail));
+    for (uint32_t i = 0; i < op->slot_count; i++) {
+        struct produce_slot *s = &op->slots[i];
+        if (s->waits && s->waiter.result != OK)
+            refuse(op, s, s->waiter.result, NULL);
+    }
+    op_finish(op);
+}
+
+/* Whoever still waits stops; if that was all, the op ends here, else in on_fired, which is on its
+ * way. */
+static void give_up(struct produce_op *op)
+{
+    for (uint32_t i = 0; i < op->slot_count; i++) {
+        struct produce_slot *s = &op->slots[i];
+        if (s->waits && partition_cancel_wait(s->p, &s->waiter)) {
+            s->waits = false;
+            refuse(op, s, E_TIMED_OUT,
+                   "appended, but not confirmed by all in-sync replicas within timeout_ms; outcome "
+                   "unknown");
+        }
+    }
+    if (!wait_group_has_fired(&op->group))
+        op_finish(op);
+}
+
+static void on_timeout(void *arg)
+{
+    give_up(arg);
+}
+
+static void on_cancel(void *arg, struct request *r)
+{
+    (void)r;
+    struct produce_op *op = arg;
+    if (op->parked)
+        give_up(op);
+}
+
+static void op_appended(struct produce_op *op)
+{
+    uint32_t waiting = 0;
+    for (uint32_t i = 0; i < op->slot_count; i++)
+        waiting += op->slots[i].waits;
+    if (waiting == 0) {
+        op_finish(op);
+        return;
+    }
+    wait_group_init(&op->group, op->lane->loop, on_fired, (int32_t)waiting + 1);
+    for (uint32_t i = 0; i < op->slot_count; i++) {
+        struct produce_slot *s = &op->slots[i];
+        bool is_parked = false;
+        if (!s->waits)
+            continue;
+        const err e =
+            partition_wait(s->p, &s->waiter, &op->group, s->result.last_offset + 1, &is_parked);
+        if (is_parked)
+            continue;
+        s->waits = false;
+        if (e != OK)
+            refuse(
+                op, s, e,
+                "appended, but this broker lost the lead before it was confirmed; outcome unknown");
+        wait_group_release(&op->group);
+    }
+    op->parked = true;
+    timer_start(op->lane->loop, &op->timer, (int64_t)op->timeout_ms * 1000, on_timeout, op);
+    service_on_cancel(op->r, on_cancel, op);
+    wait_group_release(&op->group);
+}
+
+static void op_put(struct produce_op *op)
+{
+    if (--op->unappended == 0)
+        op_appended(op);
+}
+
+/* --- the run ------------------------------------------------------------------- */
+
+static void count_run(struct lane *ln)
+{
+    const struct produce_run *run = &ln->run;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < run->batch_count; i++)
+        bytes += BATCH_HEADER_SIZE + run->batches[i].records.size;
+    counter_add(ln->metrics.bytes_in, bytes);
+    counter_add(ln->metrics.batches_in, run->batch_count);
+    counter_add(ln->metrics.writes, 1);
+}
+
+static void append_run(struct lane *ln)
+{
+    struct produce_run *run = &ln->run;
+    if (!run->p)
+        return;
+    const struct partition_append what = {.batches = run->batches,
+                                          .count = run->batch_count,
+                                          .all = run->all,
+                                          .claimed_epoch = run->claimed_epoch};
+    struct partition_appended done = {0};
+    const err e = partition_append(run->p, &what, &done);
+    int64_t offset = done.base_offset;
+    const struct log_batch *b = run->batches;
+    if (e == OK)
+        count_run(ln);
+    for (size_t i = 0; i < run->item_count; i++) {
+        struct produce_op *op = run->items[i].op;
+        struct produce_slot *s = &op->slots[run->items[i].slot];
+        if (e != OK) {
+            refuse(op, s, e, NULL);
+            continue;
+        }
+        s->result.base_offset = offset;
+        s->result.log_start_offset = done.log_start_offset;
+        for (uint32_t k = 0; k < run->items[i].batch_count; k++, b++)
+            offset += (int64_t)b->last_offset_delta + 1;
+        s->result.last_offset = offset - 1;
+        s->waits = run->all && offset > done.high_watermark;
+    }
+    run->p = NULL;
+    const size_t items = run->item_count;
+    run->batch_count = run->item_count = 0;
+    for (size_t i = 0; i < items; i++)
+        op_put(run->items[i].op);
+}
+
+void handle_produce_end(struct lane *ln)
+{
+    append_run(ln);
+    admit_ctx_reset(&ln->admit);
+}
+
+/* Puts a slot's admitted batches, which already lie at the run's end, into the run. */
+static void join_run(struct lane *ln, struct produce_op *op, uint32_t slot, int32_t claimed_epoch,
+                     size_t count)
+{
+    struct produce_run *run = &ln->run;
+    run->p = op->slots[slot].p;
+    run->all = op->acks == -1;
+    run->claimed_epoch = claimed_epoch;
+    run->items[run->item_count++] =
+        (struct run_item){.op = op, .slot = slot, .batch_count = (uint32_t)count};
+    run->batch_count += count;
+    op->unappended++;
+}
+
+/* A run takes batches of one partition, one kind of acks and one claimed epoch, and always has room
+ * for a slot's. */
+static bool fits_run(const struct produce_run *run, const struct partition *p, bool all,
+                     int32_t claimed_epoch)
+{
+    return run->p == p && run->all == all && run->claimed_epoch == claimed_epoch &&
+           run->batch_count <= RUN_BATCHES_MAX - ADMIT_BATCHES_MAX &&
+           run->item_count < RUN_BATCHES_MAX;
+}
+
+/* --- the request ----------------------------------------------------------------- */
+
+static err find(struct lane *ln, const struct produce_part *part, struct partition **out)
+{
+    const uint32_t version = partition_table_version(ln->table);
+    if (ln->last.p && ln->last.table_version == version) {
+        const struct log_identity *id = partition_identity(ln->last.p);
+        const bool same_name =
+            part->topic_name.size == 0 || slice_eq(part->topic_name, slice_str(id->topic));
+        const bool same_id =
+            part->topic_id.size == 0 ||
+            slice_eq(part->topic_id, slice_of(id->topic_id.bytes, sizeof id->topic_id.bytes));
+        const bool is_named = part->topic_name.size + part->topic_id.size > 0;
+        if (id->partition == part->partition && same_name && same_id && is_named) {
+            *out = partition_ref(ln->last.p);
+            return OK;
+        }
+    }
+    const struct partition_name name = {
+        .topic = part->topic_name, .topic_id = part->topic_id, .partition = part->partition};
+    const err e = partition_table_find(ln->table, &name, out);
+    if (e != OK)
+        return e;
+    if (ln->last.p)
+        partition_unref(ln->last.p);
+    ln->last.p = partition_ref(*out);
+    ln->last.table_version = version;
+    ln->last.rules_version = partition_rules(*out, &ln->last.rules);
+    return OK;
+}
+
+static struct slice keep(struct arena *a, struct slice s)
+{
+    void *copy = s.size ? arena_alloc(a, s.size) : NULL;
+    return copy ? slice_of(memcpy(copy, s.data, s.size), s.size) : slice_of(NULL, 0);
+}
+
+/* Names in the answer come from the partition, which outlives the frame; without one they are
+ * copied. */
+static void name_result(struct produce_op *op, struct produce_slot *s,
+                        const struct produce_part *part)
+{
+    struct produce_result *res = &s->result;
+    *res = (struct produce_result){.first_of_topic = part->first_of_topic,
+                                   .partition = part->partition,
+                                   .log_append_time_ms = -1,
+                                   .log_start_offset = -1,
+                                   .leader_id = -1,
+                                   .leader_epoch = -1};
+    if (s->p) {
+        const struct log_identity *id = partition_identity(s->p);
+        if (part->topic_name.size)
+            res->topic_name = slice_str(id->topic);
+        if (part->topic_id.size)
+            res->topic_id = slice_of(id->topic_id.bytes, sizeof id->topic_id.bytes);
+    } else {
+        res->topic_name = keep(&op->r->arena, part->topic_name);
+        res->topic_id = keep(&op->r->arena, part->topic_id);
+    }
+}
+
+static void take_part(struct lane *ln, struct produce_op *op, uint32_t slot,
+                      const struct produce_part *part)
+{
+    struct produce_slot *s = &op->slots[slot];
+    struct produce_run *run = &ln->run;
+    const bool all = op->acks == -1;
+    err e = find(ln, part, &s->p);
+    name_result(op, s, part);
+    if (e != OK) {
+        refuse(op, s, e, NULL);
+        return;
+    }
+    if (partition_rules_version(s->p) != ln->last.rules_version)
+        ln->last.rules_version = partition_rules(s->p, &ln->last.rules);
+    if (run->p && !fits_run(run, s->p, all, part->leader_epoch))
+        append_run(ln);
+    size_t count = 0;
+    const char *why = NULL;
+    e = admit(&ln->admit, &ln->last.rules, part->batches, loop_wall_ms(ln->loop),
+              run->batches + run->batch_count, &count, &why);
+    if (e != OK) {
+        refuse(op, s, e, arena_printf(&op->r->arena, "%s", why));
+        return;
+    }
+    if (ln->last.rules.log_append_time)
+        s->result.log_append_time_ms = run->batches[run->batch_count].max_timestamp;
+    join_run(ln, op, slot, part->leader_epoch, count);
+}
+
+void handle_produce(struct lane *ln, struct request *r, struct slice body)
+{
+    struct produce_request req;
+    if (produce_parse(body, &req) != OK) {
+        service_reply_error(r, E_INVALID_REQUEST, "the produce request is malformed");
+        return;
+    }
+    if (req.acks != 0 && req.acks != 1 && req.acks != -1) {
+        service_reply_error(r, E_INVALID_REQUIRED_ACKS, "acks is %d; it must be 0, 1 or -1",
+                            req.acks);
+        return;
+    }
+    struct produce_op *op = service_extra(r);
+    *op = (struct produce_op){.r = r,
+                              .lane = ln,
+                              .acks = req.acks,
+                              .timeout_ms = req.timeout_ms,
+                              .slot_count = (uint32_t)req.partition_count,
+                              .unappended = 1,
+                              .slots = &op->first};
+    if (req.partition_count > 1) {
+        op->slots = arena_alloc(&r->arena, req.partition_count * sizeof *op->slots);
+        if (!op->slots) {
+            service_reply_error(r, E_OVERLOADED,
+                                "%zu partitions in one produce request are too many",
+                                req.partition_count);
+            return;
+        }
+        memset(op->slots, 0, req.partition_count * sizeof *op->slots);
+    }
+    struct produce_cursor cur;
+    struct produce_part part;
+    uint32_t slot = 0;
+    produce_begin(&cur, &req);
+    while (slot < op->slot_count && produce_next(&cur, &part))
+        take_part(ln, op, slot++, &part);
+    op_put(op);
+}
