@@ -227,7 +227,8 @@ $(BENCH_LIB): $(call obj_of,$(filter-out tests/bench/bench_%,$(wildcard tests/be
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(call say,AR,$@)ar rcs $@ $^
-$(B)/tests/bench/bench_%: $(B)/obj/tests/bench/bench_%.o $(BENCH_LIB) $(call libs_for,clients/lib)
+$(B)/tests/bench/bench_client: $(call libs_for,clients/lib)
+$(B)/tests/bench/bench_%: $(B)/obj/tests/bench/bench_%.o $(BENCH_LIB) $(call libs_for,proto/wire)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
