@@ -97,7 +97,8 @@ uint8_t *conn_write_space(struct conn *c, size_t size);
 void conn_write_borrowed(struct conn *c, struct slice data, void (*release)(void *arg), void *arg);
 size_t conn_out_bytes(const struct conn *c);
 
-/* Counters of all connections of a loop; read on any thread. */
+/* Counters of all connections of a loop. The first call is made on it, or before it runs; the
+ * counters are read on any thread. */
 struct net_stats {
     _Atomic uint64_t bytes_in, bytes_out, connections, opened, closed;
 };
