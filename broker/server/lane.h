@@ -12,7 +12,7 @@
 #include "broker/replica/admit.h"
 #include "broker/replica/partition.h"
 #include "broker/replica/partition_table.h"
-#include "broker/server/broker_metrics.h"
+#include "broker/server/server_metrics.h"
 #include "proto/net/exec.h"
 #include "proto/net/service.h"
 

@@ -3,8 +3,8 @@
  * What the broker tells on /metrics. Hot counters are one set per lane, changed
  * by its loop only; everything else is collected when somebody asks.
  */
-#ifndef SLUICE_SERVER_BROKER_METRICS_H
-#define SLUICE_SERVER_BROKER_METRICS_H
+#ifndef SLUICE_SERVER_SERVER_METRICS_H
+#define SLUICE_SERVER_SERVER_METRICS_H
 
 #include "proto/net/metrics.h"
 
@@ -16,9 +16,9 @@ struct lane_metrics {
     struct counter *cold_reads; /* fetches that a worker had to warm */
 };
 
-struct broker;
+struct server;
 struct lane_metrics lane_metrics_new(struct metrics *m, size_t loop_index);
 /* Collectors for everything a started broker has. */
-void broker_metrics_add(struct metrics *m, struct broker *b);
+void server_metrics_add(struct metrics *m, struct server *b);
 
 #endif

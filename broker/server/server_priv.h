@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The broker's insides, for broker.c and broker_metrics.c. */
-#ifndef SLUICE_SERVER_BROKER_PRIV_H
-#define SLUICE_SERVER_BROKER_PRIV_H
+/* The broker's insides, for server.c and server_metrics.c. */
+#ifndef SLUICE_SERVER_SERVER_PRIV_H
+#define SLUICE_SERVER_SERVER_PRIV_H
 
 #include "broker/controller/controller.h"
 #include "broker/server/api_table.h"
-#include "broker/server/broker.h"
+#include "broker/server/server.h"
 #include "metad/follow/follower.h"
 #include "metad/follow/registration.h"
 #include "metad/server/metad.h"
 #include "metad/server/metad_conf.h"
 #include "proto/net/http.h"
 
-enum broker_state { BROKER_STARTING, BROKER_READY, BROKER_STOPPING, BROKER_STOPPED };
+enum server_state { SERVER_STARTING, SERVER_READY, SERVER_STOPPING, SERVER_STOPPED };
 
-struct broker {
-    struct broker_opts opts;
+struct server {
+    struct server_opts opts;
     struct broker_conf conf;
     struct topic_config_values topic_defaults;
     struct loop *home; /* loops[0] */
-    enum broker_state state;
+    enum server_state state;
     bool has_failed;
 
     struct exec *workers; /* recovery, directories */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/server/broker_metrics.h"
+#include "broker/server/server_metrics.h"
 
 #include <stdio.h>
 
-#include "broker/server/broker_priv.h"
+#include "broker/server/server_priv.h"
 #include "proto/base/limits.h"
 
 struct lane_metrics lane_metrics_new(struct metrics *m, size_t loop_index)
@@ -35,7 +35,7 @@ static void one(struct metrics_page *page, const char *name, enum metric_type ty
 
 /* --- requests ------------------------------------------------------------------- */
 
-static void collect_requests(struct broker *b, struct metrics_page *page)
+static void collect_requests(struct server *b, struct metrics_page *page)
 {
     double bounds[SERVICE_LATENCY_BUCKETS - 1];
     for (int i = 0; i < SERVICE_LATENCY_BUCKETS - 1; i++)
@@ -70,7 +70,7 @@ static void collect_requests(struct broker *b, struct metrics_page *page)
         (double)service_refused(b->service));
 }
 
-static void collect_net(struct broker *b, struct metrics_page *page)
+static void collect_net(struct server *b, struct metrics_page *page)
 {
     double in = 0, out = 0;
     for (size_t i = 0; i < b->opts.loop_count; i++) {
@@ -86,7 +86,7 @@ static void collect_net(struct broker *b, struct metrics_page *page)
 
 /* --- logs --------------------------------------------------------------------------- */
 
-static void collect_logs(struct broker *b, struct metrics_page *page)
+static void collect_logs(struct server *b, struct metrics_page *page)
 {
     struct log_manager_stats s;
     log_manager_stats(b->logs, &s);
@@ -116,7 +116,7 @@ static void note_partition(void *arg, struct partition *p)
     buf_append(arg, &one_p, sizeof one_p);
 }
 
-static void collect_partitions(struct broker *b, struct metrics_page *page)
+static void collect_partitions(struct server *b, struct metrics_page *page)
 {
     struct buf found = {0};
     partition_table_each(b->table, note_partition, &found);
@@ -144,9 +144,9 @@ static void collect_partitions(struct broker *b, struct metrics_page *page)
 
 static void collect(void *arg, struct metrics_page *page)
 {
-    struct broker *b = arg;
+    struct server *b = arg;
     one(page, "sluice_broker_ready", METRIC_GAUGE, "1: the broker serves all its partitions.",
-        b->state == BROKER_READY);
+        b->state == SERVER_READY);
     one(page, "sluice_controller_is_elected", METRIC_GAUGE, "1: this broker is the controller.",
         controller_is_elected(b->controller));
     one(page, "sluice_controller_backlog", METRIC_GAUGE, "Operations that wait for the controller.",
@@ -157,7 +157,7 @@ static void collect(void *arg, struct metrics_page *page)
     collect_partitions(b, page);
 }
 
-void broker_metrics_add(struct metrics *m, struct broker *b)
+void server_metrics_add(struct metrics *m, struct server *b)
 {
     metrics_add_collector(m, collect, b);
 }

@@ -10,20 +10,20 @@
  * clean marker last.
  *
  * The five doors are handed in, so that the same object runs in production and
- * in a simulated world. Threads: broker_new and all callbacks on loops[0]'s
- * thread (or before the loops run); broker_stop there too.
+ * in a simulated world. Threads: server_new and all callbacks on loops[0]'s
+ * thread (or before the loops run); server_stop there too.
  */
-#ifndef SLUICE_SERVER_BROKER_H
-#define SLUICE_SERVER_BROKER_H
+#ifndef SLUICE_SERVER_SERVER_H
+#define SLUICE_SERVER_SERVER_H
 
 #include "broker/log/fsio.h"
 #include "broker/server/broker_conf.h"
 #include "metad/coord/coord.h"
 #include "proto/base/rng.h"
 
-struct broker;
+struct server;
 
-struct broker_opts {
+struct server_opts {
     struct conf *conf; /* kept; dynamic keys are changed in it */
     bool is_standalone;
     struct loop *const *loops; /* kept; loops[0] is home: coordination, directories, controller */
@@ -41,18 +41,18 @@ struct broker_opts {
 
 /* Begins to start; on_ready or on_stopped follows. NULL: it cannot (a diag line says why);
  * on_stopped does not come. */
-struct broker *broker_new(const struct broker_opts *opts);
+struct server *server_new(const struct server_opts *opts);
 /* A clean stop. Harmless if one is under way. */
-void broker_stop(struct broker *b);
+void server_stop(struct server *b);
 /* After on_stopped, when no loop runs any more. */
-void broker_free(struct broker *b);
+void server_free(struct server *b);
 
-/* Bound addresses, in the order of broker_conf.listeners, once broker_new has returned. */
-const struct address *broker_bound(const struct broker *b, size_t i);
-const struct broker_conf *broker_get_conf(const struct broker *b);
+/* Bound addresses, in the order of broker_conf.listeners, once server_new has returned. */
+const struct address *server_bound(const struct server *b, size_t i);
+const struct broker_conf *server_get_conf(const struct server *b);
 /* NULL unless standalone. */
-const struct metad *broker_metad(const struct broker *b);
+const struct metad *server_metad(const struct server *b);
 /* NULL unless http.listener is set. */
-const struct address *broker_http_bound(const struct broker *b);
+const struct address *server_http_bound(const struct server *b);
 
 #endif

@@ -3,25 +3,25 @@
  * Start and stop, in order. Each step ends in the callback that begins the
  * next; reading top to bottom is reading the order of events.
  *
- *   broker_new      directories locked, coordination open, listeners bound
+ *   server_new      directories locked, coordination open, listeners bound
  *   on_recovered    every log is known: register
  *   on_registered   this life has a number: stand for controller, apply images
  *   on_settled      every partition has its log and its role: ready
  *
- *   broker_stop     new requests are refused; what waits for a flush may end
+ *   server_stop     new requests are refused; what waits for a flush may end
  *   stop_serving    connections end
  *   on_served       the controller's office is given up
  *   on_left         the registration is taken back
  *   on_withdrawn    logs are flushed, the clean marker written
  *   on_closed       coordination ends: stopped
  */
-#include "broker/server/broker.h"
+#include "broker/server/server.h"
 
 #include <stddef.h>
 #include <stdio.h>
 
-#include "broker/server/broker_metrics.h"
-#include "broker/server/broker_priv.h"
+#include "broker/server/server_metrics.h"
+#include "broker/server/server_priv.h"
 #include "proto/base/check.h"
 #include "proto/base/diag.h"
 #include "proto/base/limits.h"
@@ -40,10 +40,10 @@ enum {
 
 /* It cannot start or go on: everything ends as at a stop, but nothing is marked clean that is not.
  */
-static void fail(struct broker *b)
+static void fail(struct server *b)
 {
     b->has_failed = true;
-    broker_stop(b);
+    server_stop(b);
 }
 
 static void on_served(void *user);
@@ -51,7 +51,7 @@ static void on_served(void *user);
 /* --- ready --------------------------------------------------------------------- */
 
 /* Every partition that this broker alone can lead is led by its present life. */
-static bool leads_all_it_should(const struct broker *b, const struct cluster *image)
+static bool leads_all_it_should(const struct server *b, const struct cluster *image)
 {
     struct cluster_cursor cur = {0};
     const struct topic *t;
@@ -68,14 +68,14 @@ static bool leads_all_it_should(const struct broker *b, const struct cluster *im
 
 static void on_settled(void *user, uint64_t version)
 {
-    struct broker *b = user;
+    struct server *b = user;
     (void)version;
-    if (b->state != BROKER_STARTING)
+    if (b->state != SERVER_STARTING)
         return;
     struct cluster *image = partition_table_image(b->table);
     const bool is_member = cluster_broker(image, b->conf.broker_id) != NULL;
     if (is_member && cluster_controller(image) != NO_BROKER && leads_all_it_should(b, image)) {
-        b->state = BROKER_READY;
+        b->state = SERVER_READY;
         b->opts.on_ready(b->opts.user);
     }
     cluster_unref(image);
@@ -83,14 +83,14 @@ static void on_settled(void *user, uint64_t version)
 
 static void on_deleted(void *user, const struct uuid *topic_id)
 {
-    struct broker *b = user;
+    struct server *b = user;
     controller_confirm_deleted(b->controller, b->conf.broker_id, topic_id);
 }
 
 /* --- images ---------------------------------------------------------------------- */
 
 /* Lays the configs that were set on this broker at run time over its own. */
-static void apply_dynamic_configs(struct broker *b, const struct cluster *image)
+static void apply_dynamic_configs(struct server *b, const struct cluster *image)
 {
     const struct broker_configs *set = cluster_broker_configs(image, b->conf.broker_id);
     struct conf_view view;
@@ -122,8 +122,8 @@ static void apply_dynamic_configs(struct broker *b, const struct cluster *image)
 
 static void on_image(void *arg, const struct cluster *image)
 {
-    struct broker *b = arg;
-    if (b->incarnation == 0 || b->state >= BROKER_STOPPING)
+    struct server *b = arg;
+    if (b->incarnation == 0 || b->state >= SERVER_STOPPING)
         return;
     apply_dynamic_configs(b, image);
     partition_table_apply(b->table, image);
@@ -133,15 +133,15 @@ static void on_image(void *arg, const struct cluster *image)
 
 static void run_set_identity(struct exec_job *job)
 {
-    struct broker *b = (struct broker *)((char *)job - offsetof(struct broker, identity_job));
+    struct server *b = (struct server *)((char *)job - offsetof(struct server, identity_job));
     b->identity_result = log_manager_set_identity(b->logs, &b->identity_cluster, b->conf.broker_id,
                                                   (int64_t)b->identity_incarnation);
 }
 
 static void on_identity_set(struct exec_job *job)
 {
-    struct broker *b = (struct broker *)((char *)job - offsetof(struct broker, identity_job));
-    if (b->state < BROKER_STOPPING)
+    struct server *b = (struct server *)((char *)job - offsetof(struct server, identity_job));
+    if (b->state < SERVER_STOPPING)
         registration_prepared(b->registration, b->identity_result);
 }
 
@@ -160,7 +160,7 @@ static bool parse_uuid(const char *text, struct uuid *out)
 
 static void prepare(void *user, const char *cluster_id, uint64_t incarnation)
 {
-    struct broker *b = user;
+    struct server *b = user;
     if (!parse_uuid(cluster_id, &b->identity_cluster)) {
         diag(DIAG_ERROR, "broker", "the cluster id in the coordination store is not 32 hex digits",
              "cluster_id=%s", DIAG_STR(cluster_id));
@@ -175,8 +175,8 @@ static void prepare(void *user, const char *cluster_id, uint64_t incarnation)
 
 static void on_registered(void *user, const char *cluster_id, uint64_t incarnation)
 {
-    struct broker *b = user;
-    if (b->state >= BROKER_STOPPING)
+    struct server *b = user;
+    if (b->state >= SERVER_STOPPING)
         return;
     if (b->incarnation == 0) {
         snprintf(b->cluster_id, sizeof b->cluster_id, "%s", cluster_id);
@@ -206,8 +206,8 @@ static void on_session_failed(void *user)
 
 static void on_recovered(void *arg, err e)
 {
-    struct broker *b = arg;
-    if (b->state >= BROKER_STOPPING)
+    struct server *b = arg;
+    if (b->state >= SERVER_STOPPING)
         return;
     if (e != OK) {
         diag(DIAG_ERROR, "broker", "no data directory can be used", "error=%s", err_name(e));
@@ -241,7 +241,7 @@ static void on_recovered(void *arg, err e)
 
 static void serve_metrics(void *user, struct http_response *out)
 {
-    struct broker *b = user;
+    struct server *b = user;
     out->content_type = METRICS_CONTENT_TYPE;
     metrics_render(b->metrics, &out->body);
     if (b->metad)
@@ -256,10 +256,10 @@ static void serve_live(void *user, struct http_response *out)
 
 static void serve_ready(void *user, struct http_response *out)
 {
-    struct broker *b = user;
+    struct server *b = user;
     struct buf why = {0};
-    if (b->state != BROKER_READY)
-        buf_append_str(&why, b->state == BROKER_STARTING ? "still starting" : "stopping");
+    if (b->state != SERVER_READY)
+        buf_append_str(&why, b->state == SERVER_STARTING ? "still starting" : "stopping");
     else if (b->metad && !metad_is_ready(b->metad, &why) && why.size == 0)
         buf_append_str(&why, "metad is not ready");
     if (why.size) {
@@ -278,7 +278,7 @@ static const struct http_route routes[] = {
     {"GET", "/health/ready", serve_ready},
 };
 
-static err start_http(struct broker *b)
+static err start_http(struct server *b)
 {
     char text[ADDRESS_TEXT];
     if (!b->conf.has_http)
@@ -297,8 +297,8 @@ static err start_http(struct broker *b)
 static void fill_hello(void *user, struct _Sluice__HelloResponse *hello)
 {
     const struct handlers *h = user;
-    const struct broker *b =
-        (const struct broker *)((const char *)h - offsetof(struct broker, handlers));
+    const struct server *b =
+        (const struct server *)((const char *)h - offsetof(struct server, handlers));
     hello->role = (char *)(uintptr_t) "broker";
     hello->has_broker_id = true;
     hello->broker_id = b->conf.broker_id;
@@ -314,7 +314,7 @@ static void on_dir_failed(void *arg, const char *path, err e)
          "path=%s error=%s", DIAG_STR(path), err_name(e));
 }
 
-static err open_logs(struct broker *b)
+static err open_logs(struct server *b)
 {
     const struct log_manager_opts opts = {.io = b->opts.io,
                                           .home = b->home,
@@ -344,7 +344,7 @@ static err open_logs(struct broker *b)
     return OK;
 }
 
-static err listen_all(struct broker *b)
+static err listen_all(struct server *b)
 {
     for (size_t i = 0; i < b->conf.listener_count; i++) {
         const struct broker_listener *l = &b->conf.listeners[i];
@@ -363,7 +363,7 @@ static err listen_all(struct broker *b)
     return OK;
 }
 
-static void make_service(struct broker *b)
+static void make_service(struct server *b)
 {
     struct service_opts opts;
     service_opts_init(&opts);
@@ -391,7 +391,7 @@ static void make_service(struct broker *b)
     b->service = service_new(&opts);
 }
 
-static void make_lanes(struct broker *b)
+static void make_lanes(struct server *b)
 {
     b->handlers.lanes = mem_alloc(b->opts.loop_count * sizeof *b->handlers.lanes);
     for (size_t i = 0; i < b->opts.loop_count; i++)
@@ -399,7 +399,7 @@ static void make_lanes(struct broker *b)
                   lane_metrics_new(b->metrics, i));
 }
 
-static err start_metad(struct broker *b)
+static err start_metad(struct server *b)
 {
     struct buf why = {0};
     if (!b->opts.is_standalone)
@@ -428,7 +428,7 @@ static err start_metad(struct broker *b)
 static err check_broker_configs(void *user, const struct property *set, size_t count,
                                 struct buf *why)
 {
-    struct broker *b = user;
+    struct server *b = user;
     err e = OK;
     for (size_t i = 0; i < count; i++) {
         struct conf_view view;
@@ -446,7 +446,7 @@ static err check_broker_configs(void *user, const struct property *set, size_t c
 }
 
 /* What can fail before anything runs; false: a diag line has said why. */
-static bool begin(struct broker *b)
+static bool begin(struct server *b)
 {
     if (open_logs(b) != OK || b->opts.open_coord(b->opts.user, &b->coord) != OK)
         return false;
@@ -479,14 +479,14 @@ static bool begin(struct broker *b)
     make_service(b);
     if (listen_all(b) != OK || start_metad(b) != OK || start_http(b) != OK)
         return false;
-    broker_metrics_add(b->metrics, b);
+    server_metrics_add(b->metrics, b);
     log_manager_start(b->logs, on_recovered, b);
     return true;
 }
 
-struct broker *broker_new(const struct broker_opts *opts)
+struct server *server_new(const struct server_opts *opts)
 {
-    struct broker *b = MEM_NEW(struct broker);
+    struct server *b = MEM_NEW(struct server);
     b->opts = *opts;
     b->home = opts->loops[0];
     broker_conf_read(opts->conf, &b->conf);
@@ -502,21 +502,21 @@ struct broker *broker_new(const struct broker_opts *opts)
     b->readers = exec_new("sluice-read", b->conf.io_threads);
     if (begin(b))
         return b;
-    broker_free(b);
+    server_free(b);
     return NULL;
 }
 
 /* --- stop --------------------------------------------------------------------------------- */
 
-static void stopped(struct broker *b)
+static void stopped(struct server *b)
 {
-    b->state = BROKER_STOPPED;
+    b->state = SERVER_STOPPED;
     b->opts.on_stopped(b->opts.user, b->has_failed);
 }
 
 static void on_closed(void *arg, err e)
 {
-    struct broker *b = arg;
+    struct server *b = arg;
     if (e != OK)
         b->has_failed = true; /* the manager said which directory is not clean */
     stopped(b);
@@ -524,13 +524,13 @@ static void on_closed(void *arg, err e)
 
 static void on_withdrawn(void *arg)
 {
-    struct broker *b = arg;
+    struct server *b = arg;
     log_manager_close(b->logs, on_closed, b);
 }
 
 static void on_left(void *arg)
 {
-    struct broker *b = arg;
+    struct server *b = arg;
     if (b->registration)
         registration_withdraw(b->registration, on_withdrawn, b);
     else
@@ -539,18 +539,18 @@ static void on_left(void *arg)
 
 static void on_served(void *user)
 {
-    struct broker *b = (struct broker *)((char *)user - offsetof(struct broker, handlers));
+    struct server *b = (struct server *)((char *)user - offsetof(struct server, handlers));
     partition_table_stop(b->table);
     controller_leave(b->controller, on_left, b);
 }
 
 static void on_metad_stopped(void *arg)
 {
-    struct broker *b = arg;
+    struct server *b = arg;
     service_stop(b->service);
 }
 
-static void stop_serving(struct broker *b)
+static void stop_serving(struct server *b)
 {
     if (b->metad)
         metad_stop(b->metad, on_metad_stopped, b);
@@ -562,19 +562,19 @@ static void stop_serving(struct broker *b)
  */
 static void drain(void *arg)
 {
-    struct broker *b = arg;
+    struct server *b = arg;
     if (partition_table_waiting(b->table) > 0 && loop_now_us(b->home) < b->drain_until_us)
         timer_start(b->home, &b->drain, DRAIN_STEP_US, drain, b);
     else
         stop_serving(b);
 }
 
-void broker_stop(struct broker *b)
+void server_stop(struct server *b)
 {
-    if (b->state >= BROKER_STOPPING)
+    if (b->state >= SERVER_STOPPING)
         return;
     diag(DIAG_INFO, "broker", "stopping", "broker=%d", b->conf.broker_id);
-    b->state = BROKER_STOPPING;
+    b->state = SERVER_STOPPING;
     if (b->http)
         http_stop(b->http);
     b->http = NULL;
@@ -583,7 +583,7 @@ void broker_stop(struct broker *b)
     drain(b);
 }
 
-void broker_free(struct broker *b)
+void server_free(struct server *b)
 {
     if (b->http)
         http_stop(b->http);
@@ -621,22 +621,22 @@ void broker_free(struct broker *b)
 
 /* --- looking at it ---------------------------------------------------------------------------- */
 
-const struct address *broker_bound(const struct broker *b, size_t i)
+const struct address *server_bound(const struct server *b, size_t i)
 {
     return &b->bound[i];
 }
 
-const struct broker_conf *broker_get_conf(const struct broker *b)
+const struct broker_conf *server_get_conf(const struct server *b)
 {
     return &b->conf;
 }
 
-const struct metad *broker_metad(const struct broker *b)
+const struct metad *server_metad(const struct server *b)
 {
     return b->metad;
 }
 
-const struct address *broker_http_bound(const struct broker *b)
+const struct address *server_http_bound(const struct server *b)
 {
     return b->http ? &b->http_bound : NULL;
 }
