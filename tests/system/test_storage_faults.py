@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Disks that are full, read-only, damaged or gone; files that lie."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from messages import fill, refused, values
+from sluice_client import Record, SluiceError, read_batches
+from support import eventually, rng
+
+SMALL = {"segment.bytes": 1 << 20}
+
+
+@pytest.fixture
+def mount(directory):
+    """Mounts a small tmpfs; gives its path. Root only."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a tmpfs needs root")
+    mounted = []
+
+    def make(size, name="disk"):
+        path = directory / name
+        path.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"cannot mount a tmpfs here: {done.stderr.strip()}")
+        mounted.append(path)
+        return path
+
+    yield make
+    for path in mounted:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.fixture
+def broker_on(mount, new_broker):
+    """new_broker after mount: at the end brokers go first, then the mounts."""
+    return new_broker
+
+
+# --- full -----------------------------------------------------------------------------------
+
+
+def fill_up(client, topic, record):
+    """Produces until the disk is full. Gives the values that were acknowledged."""
+    sent = []
+    with refused("NO_SPACE") as caught:
+        while len(sent) < 10_000:
+            value = b"%d/" % len(sent) + record
+            client.produce(topic, 0, [value], crc=False)
+            sent.append(value)
+    assert caught.value.class_name == "retry"
+    return sent
+
+
+def test_a_full_disk(mount, broker_on):
+    """Produce is refused retriably and says so, reads go on, it resumes by itself, and nothing acknowledged is lost."""
+    disk = mount("16m")
+    ballast = disk / "ballast"
+    ballast.write_bytes(bytes(4 << 20))
+    broker = broker_on({"data.dirs": str(disk / "data")}).start()
+    client = broker.client()
+    client.create_topic("t", 1, SMALL)
+    sent = fill_up(client, "t", bytes(100_000))
+    broker.says("(?i)full|no space")
+    assert values(client.read_all("t", 0)) == sent
+    with refused("NO_SPACE"):  # again, and still alive
+        client.produce("t", 0, [bytes(100_000)], crc=False)
+    assert broker.http("/health/live")[0] == 200
+
+    ballast.unlink()
+
+    def resumed():
+        try:
+            client.produce("t", 0, [b"room again"])
+            return True
+        except SluiceError as e:
+            assert e.name == "NO_SPACE"
+            return False
+
+    eventually(resumed, what="it resumes by itself")
+    sent.append(b"room again")
+    assert values(client.read_all("t", 0)) == sent
+    broker.kill()
+    broker.restart()
+    assert values(broker.client().read_all("t", 0)) == sent
+
+
+def test_a_stop_and_start_on_a_full_disk(mount, broker_on):
+    """It comes up again, to read, and to delete what makes room."""
+    disk = mount("12m")
+    broker = broker_on({"data.dirs": str(disk / "data"), "log.retention.check.interval.ms": "50"}).start()
+    client = broker.client()
+    client.create_topic("t", 1, {**SMALL, "file.delete.delay.ms": 0})
+    sent = fill_up(client, "t", bytes(50_000))
+    broker.terminate()
+    broker.restart()
+    client = broker.client()
+    assert values(client.read_all("t", 0)) == sent
+    client.delete_records("t", 0, len(sent))
+
+    def room():
+        try:
+            return client.produce("t", 0, [b"next"])
+        except SluiceError as e:
+            assert e.name == "NO_SPACE"
+
+    assert eventually(room, what="deleting makes room").base_offset >= len(sent)
+
+
+# --- read-only and failing ------------------------------------------------------------------
+
+
+def test_a_read_only_data_directory(mount, broker_on):
+    disk = mount("4m")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    broker = broker_on({"data.dirs": str(disk)}).launch()
+    assert broker.wait() == 1
+    assert str(disk) in broker.stderr() and "ead-only" in broker.stderr()
+
+
+def test_a_directory_without_permission(new_broker):
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    broker = new_broker()
+    broker.data.mkdir(mode=0o500)
+    assert broker.launch().wait() == 1
+    assert str(broker.data) in broker.stderr()
+
+
+def test_one_of_two_directories_is_unusable(mount, broker_on):
+    """The other serves what it has."""
+    disk = mount("8m")
+    broker = broker_on()
+    broker.settings["data.dirs"] = f"{broker.data},{disk}/data"
+    broker.start()
+    client = broker.client()
+    client.create_topic("t", 4)
+    for partition in range(4):
+        client.produce("t", partition, [b"%d" % partition])
+    mine = [p for p in range(4) if broker.data in broker.partition("t", p).parents]
+    assert len(mine) == 2, "partitions are spread"
+    broker.terminate()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    broker.restart()
+    broker.says(f"{disk}")
+    client = broker.client()
+    for partition in mine:
+        client.produce("t", partition, [b"more"])
+        assert values(client.read_all("t", partition)) == [b"%d" % partition, b"more"]
+    for partition in set(range(4)) - set(mine):
+        with pytest.raises(SluiceError) as caught:
+            client.produce("t", partition, [b"more"], timeout=0)
+        assert caught.value.class_name in ("storage", "reroute"), caught.value
+
+
+def test_partitions_spread_over_directories(new_broker):
+    broker = new_broker()
+    broker.settings["data.dirs"] = ",".join(str(broker.directory / f"disk{i}") for i in range(3))
+    broker.start()
+    client = broker.client()
+    client.create_topic("t", 6)
+    for partition in range(6):
+        client.produce("t", partition, [b"%d" % partition])
+    homes = [broker.partition("t", p).parent.name for p in range(6)]
+    assert sorted(homes) == ["disk0", "disk0", "disk1", "disk1", "disk2", "disk2"]
+    broker.kill()
+    broker.restart()
+    client = broker.client()
+    assert [values(client.read_all("t", p)) for p in range(6)] == [[b"%d" % p] for p in range(6)]
+    assert [broker.partition("t", p).parent.name for p in range(6)] == homes
+
+
+# --- damaged segments -----------------------------------------------------------------------
+
+
+def safe_read(client, topic, offset):
+    """Values from the offset on, until the end or the first refusal: (values, error or None). Every byte that
+    comes is checked by its checksums."""
+    got = []
+    try:
+        while True:
+            fetched = client.fetch(topic, 0, offset, max_bytes=1)
+            if not fetched.records:
+                return got, None
+            read_batches(fetched.data)
+            got += values(fetched.records)
+            offset = fetched.next_offset
+    except SluiceError as e:
+        return got, e
+
+
+def flip(path, position, bit):
+    with open(path, "r+b") as f:
+        f.seek(position)
+        byte = f.read(1)[0]
+        f.seek(position)
+        f.write(bytes([byte ^ 1 << bit]))
+
+
+@pytest.mark.parametrize("when", ["running", "stopped"])
+def test_bit_flips_are_never_served(broker, client, topic, when):
+    """Goal: a flipped bit anywhere in a batch is refused and named, never sent, and harms no other batch.
+    Method: ten batches, of which each of those in the middle is hit in turn, header and records alike."""
+    sent = [b"batch %d " % i + bytes(50) for i in range(10)]
+    sizes = []
+    for value in sent:
+        client.produce(topic, 0, [value])
+        sizes.append(broker.segments(topic)[0].stat().st_size)
+    path = broker.segments(topic)[0]
+    random = rng(f"flip/{when}")
+    for i in range(3, 7):
+        start, end = sizes[i - 1], sizes[i]
+        # Tag and length, stamped header, producer's header, records.
+        for low, high in ((0, 6), (6, 25), (25, 93), (93, end - start)):
+            position, bit = start + random.randrange(low, high), random.randrange(8)
+            if when == "stopped":
+                assert broker.terminate() == 0
+            flip(path, position, bit)
+            if when == "stopped":
+                broker.restart()
+                client = broker.client()
+            before, error = safe_read(client, topic, 0)
+            assert before == sent[:i], f"byte {position - start} of batch {i}"
+            assert error is not None and error.name in ("CORRUPT", "STORAGE"), f"byte {position - start}: {error}"
+            broker.says(path.name)
+            flip(path, position, bit)
+    if when == "stopped":
+        broker.terminate()
+        broker.restart()
+        client = broker.client()
+    assert safe_read(client, topic, 0) == (sent, None), "healed, all is there again"
+
+
+def test_damage_above_the_flushed_point_is_cut(broker, client):
+    """After kill -9 whatever recovery scans and finds damaged at the end is cut, whole batches before it stay."""
+    client.create_topic("t", 1, {"durability": "page-cache"})
+    sent = [b"%d" % i + bytes(200) for i in range(10)]
+    for value in sent:
+        client.produce("t", 0, [value], acks=1)
+    path = broker.segments("t")[0]
+    broker.kill()
+    os.truncate(path, path.stat().st_size - 7)
+    broker.restart()
+    client = broker.client()
+    assert values(client.read_all("t", 0)) == sent[:9]
+    assert client.produce("t", 0, [b"again"]).base_offset == 9
+
+
+@pytest.mark.parametrize("tail", [bytes(4096), b"\x0a", b"\x12\x80\x80\x80\x80\x00", os.urandom(300),
+                                  b"\x0a\xff\xff\xff\xff\x07" + bytes(100)],
+                         ids=["zeros", "tag", "padding", "noise", "promise"])
+def test_a_tail_that_is_no_batch_is_cut(broker, client, topic, tail):
+    client.produce(topic, 0, [b"kept"])
+    path = broker.segments(topic)[0]
+    broker.kill()
+    with open(path, "ab") as f:
+        f.write(tail)
+    broker.restart()
+    client = broker.client()
+    assert values(client.read_all(topic, 0)) == [b"kept"]
+    assert client.produce(topic, 0, [b"next"]).base_offset == 1
+    broker.kill()
+    broker.restart()
+    assert values(broker.client().read_all(topic, 0)) == [b"kept", b"next"]
+
+
+def test_a_format_of_the_future_is_not_truncated(broker, client, topic):
+    client.produce(topic, 0, [b"v"])
+    path = broker.segments(topic)[0]
+    broker.kill()
+    with open(path, "r+b") as f:
+        f.seek(31 + 3)  # the last byte of attributes
+        f.write(b"\x09")
+    content = path.read_bytes()
+    broker.launch()
+    broker.says("version")
+    if broker.is_running():
+        broker.ready()
+        with pytest.raises(SluiceError):
+            broker.client().fetch(topic, 0, 0, timeout=0)
+        broker.terminate()
+    assert path.read_bytes() == content
+
+
+def test_a_segment_file_that_is_gone(broker, client):
+    """The records of the others are served, those of the gone one refused: never holes that look like data."""
+    client.create_topic("t", 1, SMALL)
+    sent = fill(client, "t", 4 << 20)
+    segments = broker.segments("t")
+    first, last = int(segments[1].stem), int(segments[2].stem)
+    broker.terminate()
+    segments[1].unlink()
+    broker.restart()
+    client = broker.client()
+    got, error = safe_read(client, "t", 0)
+    assert got == sent[:first] or got == [], "no record in a wrong place"
+    with pytest.raises(SluiceError):
+        client.fetch("t", 0, (first + last) // 2, timeout=0)
+    broker.says("(?i)missing|gap|lost|hole")
+
+
+def test_a_partition_directory_that_is_gone(broker, client, topic):
+    """Lost, not empty: it says so; with one replica it leads all the same."""
+    client.produce(topic, 0, [b"v"] * 5)
+    path = broker.partition(topic)
+    broker.terminate()
+    shutil.rmtree(path)
+    broker.restart()
+    broker.says(f"(?i)(missing|lost|gone).*{topic}|{topic}.*(missing|lost|gone)")
+    assert broker.client().produce(topic, 0, [b"w"]) is not None
+
+
+# --- indexes --------------------------------------------------------------------------------
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def halve(path):
+    os.truncate(path, path.stat().st_size // 2 | 1)
+
+
+def garble(path):
+    path.write_bytes(os.urandom(max(64, path.stat().st_size)))
+
+
+def zero(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("end", ["terminate", "kill"])
+@pytest.mark.parametrize("suffixes", [("index",), ("timeindex",), ("index", "timeindex")], ids="+".join)
+@pytest.mark.parametrize("harm", [empty, halve, garble, zero, pathlib.Path.unlink], ids=lambda f: f.__name__)
+def test_an_index_in_doubt_is_rebuilt(broker, client, end, suffixes, harm):
+    client.create_topic("t", 1, {**SMALL, "index.interval.bytes": 4096})
+    for i in range(0, 300, 3):
+        client.produce("t", 0, [Record(bytes(10_000), timestamp=1000 * (i + j)) for j in range(3)], acks=1, crc=False)
+    directory = broker.partition("t")
+    getattr(broker, end)()
+    harmed = [path for suffix in suffixes for path in directory.glob(f"*.{suffix}")]
+    assert len(harmed) >= 3
+    for path in harmed:
+        harm(path)
+    broker.restart()
+    client = broker.client()
+    assert len(client.read_all("t", 0)) == 300
+    for i in (0, 1, 150, 151, 152, 298, 299):
+        assert client.fetch("t", 0, i).records[0].offset == i
+        answer = client.list_offset("t", 0, 1000 * i)
+        assert (answer.offset, answer.timestamp) == (i, 1000 * i)
+    assert client.produce("t", 0, [b"on"]).base_offset == 300
+
+
+@pytest.mark.parametrize("harm", [empty, garble, zero, pathlib.Path.unlink], ids=lambda f: f.__name__)
+def test_checkpoints_in_doubt_lose_nothing(broker, client, topic, harm):
+    """Every small file beside the segments, one after another, after a crash: data is in the .log files alone."""
+    for i in range(20):
+        client.produce(topic, 0, [b"%d" % i])
+    directory = broker.partition(topic)
+    count = len([path for path in directory.iterdir() if path.suffix != ".log" and path.name != "partition"])
+    for i in range(count):
+        broker.kill()
+        others = sorted(path for path in directory.iterdir() if path.suffix != ".log" and path.name != "partition")
+        if i < len(others):
+            harm(others[i])
+        broker.restart()
+        assert values(broker.client().read_all(topic, 0)) == [b"%d" % i for i in range(20)]
+
+
+@pytest.mark.parametrize("harm", [empty, garble, pathlib.Path.unlink], ids=lambda f: f.__name__)
+def test_checkpoints_of_the_directory_in_doubt_lose_nothing(broker, client, topic, harm):
+    """The same for the data directory's own offset checkpoints."""
+    for i in range(20):
+        client.produce(topic, 0, [b"%d" % i])
+    broker.terminate()
+    names = sorted(path.name for path in broker.data.iterdir()
+                   if path.is_file() and ("checkpoint" in path.name or "offset" in path.name or "points" in path.name))
+    assert names
+    for name in names:
+        broker.restart()
+        broker.kill()
+        if (broker.data / name).exists():
+            harm(broker.data / name)
+        broker.restart()
+        assert values(broker.client().read_all(topic, 0)) == [b"%d" % i for i in range(20)], name
+        broker.terminate()
