@@ -302,8 +302,14 @@ err batch_read(struct slice bytes, struct batch *out)
 {
     if (is_end(bytes))
         return E_END;
-    const err e = read_canonical(bytes, out);
-    return e == E_CORRUPT ? read_any(bytes, out) : e;
+    struct batch b;
+    const err e = read_canonical(bytes, &b);
+    const bool may_be_other = e == E_CORRUPT || (e == E_WOULD_BLOCK && b.size == 0);
+    if (may_be_other)
+        return read_any(bytes, out);
+    if (e == OK || e == E_WOULD_BLOCK)
+        *out = b;
+    return e;
 }
 
 uint32_t batch_header_crc(int64_t base_offset, int32_t leader_epoch, uint32_t crc)
