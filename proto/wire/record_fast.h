@@ -81,10 +81,13 @@ static inline bool record_fast(struct reader *r, struct record_view *out)
     if (!record_fast_bytes(&p, end, WIRE_TAG(3, WIRE_BYTES), &v.key) ||
         !record_fast_bytes(&p, end, WIRE_TAG(4, WIRE_BYTES), &v.value))
         return false;
-    if (p != end && *p != WIRE_TAG(5, WIRE_BYTES))
-        return false;
-    /* The headers; record_next_header knows what is wrong with them. */
     v.headers = slice_of(p, (size_t)(end - p));
+    while (p != end) {
+        /* Nothing but headers; what is in them, record_next_header knows. */
+        struct slice header;
+        if (!record_fast_bytes(&p, end, WIRE_TAG(5, WIRE_BYTES), &header) || !header.data)
+            return false;
+    }
     v.offset_delta = (uint32_t)offset_delta;
     v.timestamp_delta = zigzag_decode(timestamp_delta);
     *out = v;

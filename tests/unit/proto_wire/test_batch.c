@@ -488,6 +488,7 @@ static void check_knows_good_records_from_bad(void **state)
         {"no offset delta", "0a 02  10 00", false},
         {"offset delta twice", "0a 04  08 00  08 00", false},
         {"value twice", "0a 06  08 00  22 00  22 00", false},
+        {"value twice around a header", "0a 08  08 00  22 00  2a 00  22 00", false},
         {"key twice apart", "0a 08  08 00  1a 00  22 00  1a 00", false},
         {"value beyond the record", "0a 04  08 00  22 05", false},
         {"length cut short", "0a 03  08 00  22", false},
