@@ -10,6 +10,7 @@ import pytest
 
 import support
 from daemon import Broker
+from sluice_client import EARLIEST
 
 
 def pytest_report_header():
@@ -72,6 +73,7 @@ def client(broker):
 
 @pytest.fixture
 def topic(client):
-    """A topic with one partition and default configs."""
+    """A topic with one partition and default configs, which the broker already leads."""
     client.create_topic("topic", 1)
+    client.list_offset("topic", 0, EARLIEST)
     return "topic"

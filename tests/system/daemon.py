@@ -47,6 +47,7 @@ class Broker:
 
     def launch(self):
         """Starts the process and returns; ready() waits."""
+        assert (BUILD / "bin/sluice-broker").exists(), f"no sluice-broker in {BUILD}/bin: run make first"
         read_end, write_end = os.pipe()
         with open(self.stderr_path, "ab") as stderr:
             self.process = subprocess.Popen(
