@@ -194,8 +194,9 @@ struct sluice_config_key {
     const char *key;
     unsigned roles;            /* of enum sluice_role */
     const char *default_value; /* "" if there is none */
-    const char *range;         /* "1..2147483647", "none|gzip|snappy|lz4|zstd", ... */
-    const char *doc;           /* one sentence */
+    int64_t min, max;          /* of a number; equal: no bounds, or not a number */
+    const char *choices;       /* "none|gzip|snappy|lz4|zstd"; NULL: not a choice */
+    const char *doc;           /* one or two sentences */
 };
 SLUICE_API const struct sluice_config_key *sluice_config_keys(size_t *count);
 
@@ -453,7 +454,7 @@ struct sluice_poll {
 SLUICE_API int sluice_consumer_poll(sluice_consumer *consumer, int64_t timeout_ms,
                                     struct sluice_poll *out, struct sluice_error *error);
 
-/* As sluice_producer_partitions; never creates a topic unless `allow.auto.create.topics=true`. */
+/* As sluice_producer_partitions. */
 SLUICE_API int sluice_consumer_partitions(sluice_consumer *consumer, const char *topic,
                                           int64_t timeout_ms, int32_t *count,
                                           struct sluice_error *error);
