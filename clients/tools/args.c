@@ -175,6 +175,8 @@ static err unknown_option(const struct args *a, const char *name, size_t size, s
     const char *const close = args_suggest(word, names, count);
     if (close)
         buf_printf(message, "; did you mean --%s?", close);
+    else if (a->command)
+        say_operands(a, message);
     say_try_help(a, message);
     return E_CONFIG;
 }

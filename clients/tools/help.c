@@ -110,6 +110,19 @@ static void write_group_help(struct buf *out, const struct command_set *set,
     buf_printf(out, "\nHelp for one command: %s %s COMMAND --help\n", set->program, group->name);
 }
 
+/* The program's own options, in short: its help explains them. */
+static void write_shared_options(struct buf *out, const struct command_set *set)
+{
+    struct buf text = {0};
+    for (const struct option *o = set->options; o && o->name; o++)
+        if (o->kind != OPTION_FLAG)
+            buf_printf(&text, "--%s %s  ", o->name, o->value);
+    buf_append(&text, "", 1);
+    buf_printf(out, "\nOptions of every command (see %s --help):\n", set->program);
+    wrap(out, (const char *)text.data, 0, 2);
+    buf_deinit(&text);
+}
+
 static void write_command_help(struct buf *out, const struct command_set *set,
                                const struct command *c)
 {
@@ -124,8 +137,7 @@ static void write_command_help(struct buf *out, const struct command_set *set,
         buf_append_str(out, "\nOptions:\n");
         write_options(out, c->options);
     }
-    buf_append_str(out, "\nOptions of every command:\n");
-    write_options(out, set->options);
+    write_shared_options(out, set);
     if (c->examples) {
         buf_append_str(out, "\nExamples:\n");
         buf_append_str(out, c->examples);
