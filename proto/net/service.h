@@ -34,7 +34,7 @@
 struct service;
 struct request;
 struct service_conn;
-struct _Sluice__HelloResponse;
+struct Sluice__HelloResponse;
 
 /* One row of a server's table. */
 struct service_api {
@@ -55,7 +55,7 @@ struct service_opts {
     void *user;
     /* Role, broker id, cluster id ...; version, software and frame_bytes_max are set. On any of the
      * loops. Strings must live until it is called again. Not NULL. */
-    void (*fill_hello)(void *user, struct _Sluice__HelloResponse *hello);
+    void (*fill_hello)(void *user, struct Sluice__HelloResponse *hello);
     /* After the last frame of a connection's wake-up, while raw bodies are still there: the place
      * to append what one wake-up brought together. index: of the loop. May be NULL. */
     void (*on_frames_end)(void *user, size_t index);
@@ -98,7 +98,7 @@ struct request {
     struct request *prev, *next;
     void (*on_cancel)(void *arg, struct request *r);
     void *cancel_arg;
-    err outcome;
+    size_t arena_charged;
 };
 
 /* The zeroed extra_bytes of this request. */
