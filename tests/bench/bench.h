@@ -14,7 +14,7 @@
 
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
-/* --- words: prog COMMAND key=value ... ---------------------------------- */
+/* --- words: prog COMMAND key=value ... --- */
 struct words {
     int count;
     char **at;
@@ -31,7 +31,7 @@ struct command {
 /* Picks argv[1]; the table ends with a NULL name. */
 int run_command(const struct command *commands, int argc, char **argv);
 
-/* --- time, processors, memory ---------------------------------------------- */
+/* --- time, processors, memory --- */
 int64_t now_ns(void);
 /* On-CPU time of all threads of a process, from /proc/PID/task/.../schedstat. pid 0: nobody, 0. */
 int64_t cpu_ns(int64_t pid);
@@ -40,7 +40,7 @@ void pin(const struct words *w);
 /* Touches that much memory and frees it, so that the host has given it to this machine. */
 void warm_memory(size_t bytes);
 
-/* --- samples: nanoseconds ---------------------------------------------------- */
+/* --- samples: nanoseconds --- */
 struct samples {
     int64_t *at;
     size_t count, capacity;
@@ -49,7 +49,7 @@ void samples_add(struct samples *s, int64_t ns);
 /* ,"NAME_p50_us":...,"NAME_p99_us":...,"NAME_p999_us":...,"NAME_max_us":...; sorts. */
 void samples_print(struct samples *s, const char *name);
 
-/* --- sockets ------------------------------------------------------------------- */
+/* --- sockets --- */
 /* Listens on a free port of 127.0.0.1 and prints it, alone, on a line of stdout. */
 int listen_and_tell(void);
 /* host:port, without delay, not blocking. */

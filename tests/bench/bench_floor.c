@@ -35,7 +35,7 @@
 
 enum { BUFFER = 1 << 20, CONNS_MAX = 1024, ANSWERS_MAX = 4096, ANSWER = 16, EVENTS = 64 };
 
-/* --- the servers' frame ------------------------------------------------------------- */
+/* --- the servers' frame --- */
 
 struct link {
     int fd;
@@ -188,7 +188,7 @@ static void write_all(int fd, const void *data, size_t size)
     }
 }
 
-/* --- receive --------------------------------------------------------------------------- */
+/* --- receive --- */
 
 static void receive_frames(struct server *s, struct link *k)
 {
@@ -218,7 +218,7 @@ static void run_receive(const struct words *w)
     serve_for_ever(s);
 }
 
-/* --- serve ------------------------------------------------------------------------------ */
+/* --- serve --- */
 
 static void serve_frames(struct server *s, struct link *k)
 {
@@ -249,7 +249,7 @@ static void run_serve(const struct words *w)
     serve_for_ever(s);
 }
 
-/* --- echo ------------------------------------------------------------------------------- */
+/* --- echo --- */
 
 static void echo_frames(struct server *s, struct link *k)
 {
@@ -266,7 +266,7 @@ static void run_echo(const struct words *w)
     serve_for_ever(server_new(w, echo_frames));
 }
 
-/* --- disk ------------------------------------------------------------------------------- */
+/* --- disk --- */
 
 enum pattern { APPEND, OVERWRITE };
 
@@ -324,7 +324,7 @@ static void run_disk(const struct words *w)
     puts("}");
 }
 
-/* --- processor ---------------------------------------------------------------------------- */
+/* --- processor --- */
 
 static void run_crc(const struct words *w)
 {

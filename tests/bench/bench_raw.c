@@ -41,7 +41,7 @@
 
 enum { WINDOW_MAX = 1024, FETCH_MIN = 4096, EVENTS = 64 };
 
-/* --- what is measured: wall clock and the server's CPU ------------------------------- */
+/* --- what is measured: wall clock and the server's CPU --- */
 
 struct meter {
     int64_t pid, start_ns, start_cpu_ns;
@@ -63,7 +63,7 @@ static void meter_print(const struct meter *m, double bytes, double records)
            bytes > 0 ? cpu / (bytes / 1e9) : 0, records > 0 ? cpu * 1e6 / records : 0);
 }
 
-/* --- a stream of produce requests, at most `window` unanswered ------------------------- */
+/* --- a stream of produce requests, at most `window` unanswered --- */
 
 struct stream {
     struct peer peer;
@@ -192,7 +192,7 @@ static void run_produce(const struct words *w)
     puts("}");
 }
 
-/* --- many partitions: the ring holds one frame for each ---------------------------------- */
+/* --- many partitions: the ring holds one frame for each --- */
 
 static void run_spread(const struct words *w)
 {
@@ -237,7 +237,7 @@ static void run_spread(const struct words *w)
     puts("}");
 }
 
-/* --- fetching ------------------------------------------------------------------------------ */
+/* --- fetching --- */
 
 /* Counts a frame's bytes and forgets them: what a consumer must at least do is done in recv. */
 struct drain {
@@ -455,8 +455,7 @@ static void run_tail(const struct words *w)
     printf(",\"produced_bytes\":%" PRId64 "}\n", requests * request_bytes);
 }
 
-/* --- end to end
- * ------------------------------------------------------------------------------------ */
+/* --- end to end --- */
 
 static void sleep_until(int64_t at_ns, int fd)
 {
@@ -526,8 +525,7 @@ static void run_latency(const struct words *w)
     puts("}");
 }
 
-/* --- idle ones
- * --------------------------------------------------------------------------------------- */
+/* --- idle ones --- */
 
 static void run_polls(const struct words *w)
 {
@@ -585,8 +583,102 @@ static void run_idle(const struct words *w)
         ;
 }
 
-/* --- topics, verifying
- * -------------------------------------------------------------------------------- */
+/* --- starting --- */
+
+/* The address behind `name ` in the ready lines; NULL: not (wholly) there. */
+static const char *ready_address(const char *lines, const char *name, char out[64])
+{
+    char first[32];
+    for (const char *line = lines; strchr(line, '\n'); line = strchr(line, '\n') + 1)
+        if (sscanf(line, "%31s %63[0-9.:]", first, out) == 2 && strcmp(first, name) == 0)
+            return out;
+    return NULL;
+}
+
+/* Waits for the lines of broker and metad. */
+static void read_ready(int fd, char *broker, char *metad)
+{
+    char lines[1024] = "";
+    size_t size = 0;
+    while (!ready_address(lines, "broker", broker) || !ready_address(lines, "metad", metad)) {
+        const ssize_t n = read(fd, lines + size, sizeof lines - 1 - size);
+        if (n <= 0)
+            die("the broker did not become ready; it said: %s", lines);
+        size += (size_t)n;
+        lines[size] = 0;
+    }
+}
+
+static pid_t spawn_broker(const struct words *w, int *ready)
+{
+    char fd_text[16];
+    char *argv[64];
+    int argc = 0;
+    int first = 0;
+    int ends[2];
+    pid_t pid;
+    while (first < w->count && strcmp(w->at[first], "--") != 0)
+        first++;
+    if (w->count - first < 2 || w->count - first > 50)
+        die("-- PROGRAM ARGUMENTS ... is missing");
+    for (int i = first + 1; i < w->count; i++)
+        argv[argc++] = w->at[i];
+    if (pipe(ends) || fcntl(ends[0], F_SETFD, FD_CLOEXEC))
+        die("pipe: %s", strerror(errno));
+    snprintf(fd_text, sizeof fd_text, "%d", ends[1]);
+    argv[argc++] = (char *)(uintptr_t) "--ready-fd";
+    argv[argc++] = fd_text;
+    argv[argc] = NULL;
+    const int e = posix_spawn(&pid, argv[0], NULL, NULL, argv, environ);
+    if (e)
+        die("%s: %s", argv[0], strerror(e));
+    close(ends[1]);
+    *ready = ends[0];
+    return pid;
+}
+
+static double ms_since(int64_t start_ns)
+{
+    return (double)(now_ns() - start_ns) / 1e6;
+}
+
+static void run_start(const struct words *w)
+{
+    char broker[64];
+    char metad[64];
+    int ready;
+    int status;
+    const char *topic = word(w, "topic", "bench");
+    struct buf batch = {0};
+    struct buf frame = {0};
+    struct peer p;
+    append_batch(&batch, &(struct batch_shape){1, 100});
+    const int64_t start = now_ns();
+    const pid_t pid = spawn_broker(w, &ready);
+    read_ready(ready, broker, metad);
+    const double ready_ms = ms_since(start);
+    if (word_int(w, "create", 0)) {
+        peer_open_at(&p, metad, false);
+        append_create_topic(&frame, topic, 1, NULL, NULL);
+        peer_send(&p, buf_slice(&frame));
+        check_response(&p, peer_frame(&p));
+        peer_close(&p);
+        buf_clear(&frame);
+    }
+    peer_open_at(&p, broker, false);
+    append_produce(&frame, 1, topic, 0, (int)word_int(w, "acks", 1), buf_slice(&batch));
+    peer_send(&p, buf_slice(&frame));
+    check_response(&p, peer_frame(&p));
+    const double ack_ms = ms_since(start);
+    const int64_t stop = now_ns();
+    kill(pid, strcmp(word(w, "end", "term"), "kill") == 0 ? SIGKILL : SIGTERM);
+    if (waitpid(pid, &status, 0) != pid)
+        die("waitpid: %s", strerror(errno));
+    printf("{\"ready_ms\":%.3f,\"first_ack_ms\":%.3f,\"stop_ms\":%.3f,\"status\":%d}\n", ready_ms,
+           ack_ms, ms_since(stop), status);
+}
+
+/* --- topics, verifying --- */
 
 static void run_topic(const struct words *w)
 {

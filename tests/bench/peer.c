@@ -19,7 +19,7 @@
 
 enum { IN_BYTES = 1 << 20, REPLY_TIMEOUT_MS = 60000 };
 
-/* --- bytes ------------------------------------------------------------------- */
+/* --- bytes --- */
 
 static uint32_t frame_size(const uint8_t *p)
 {
@@ -91,7 +91,7 @@ struct slice peer_frame(struct peer *p)
     return frame;
 }
 
-/* --- requests ------------------------------------------------------------------- */
+/* --- requests --- */
 
 static void append_request(struct buf *out, uint64_t correlation_id, Sluice__Request *r)
 {
@@ -209,7 +209,7 @@ void append_create_topic(struct buf *out, const char *topic, int32_t partitions,
     append_request(out, 0, &r);
 }
 
-/* --- responses ------------------------------------------------------------------- */
+/* --- responses --- */
 
 static void check_error(const Sluice__Error *e)
 {
@@ -254,7 +254,7 @@ void check_response(const struct peer *p, struct slice frame)
     sluice__response__free_unpacked(r, NULL);
 }
 
-/* --- life --------------------------------------------------------------------------- */
+/* --- life --- */
 
 static void hello(struct peer *p)
 {
