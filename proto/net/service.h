@@ -139,7 +139,7 @@ struct service_stats {
 /* Sums over the loops, of one row of the table. */
 void service_stats(const struct service *s, size_t row, struct service_stats *out);
 size_t service_connections(const struct service *s);
-uint64_t service_refused(
-    const struct service *s); /* connections over a limit, and frames that no handler saw */
+/* Connections over a limit, and frames that no handler saw. On the thread of loops[0]. */
+uint64_t service_refused(const struct service *s);
 
 #endif
