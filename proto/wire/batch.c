@@ -420,20 +420,42 @@ static struct delta_range delta_range(const struct batch *b)
     return range;
 }
 
+/* A record that was not for the quick way. */
+struct general_read {
+    const uint8_t *end; /* NULL: it is malformed */
+    struct record_view view;
+};
+
+static __attribute__((noinline)) struct general_read read_generally(struct slice records)
+{
+    struct reader r = reader_init(records);
+    struct general_read read = {0};
+    if (record_next(&r, &read.view) == OK)
+        read.end = r.at;
+    return read;
+}
+
 /* The loop that sees every record a producer sends: a constant `strict` leaves one comparison of
  * it. */
 static inline __attribute__((always_inline)) err
 check_each(const struct batch *b, struct slice records, bool strict, struct batch_summary *out)
 {
     const struct delta_range range = delta_range(b);
-    struct reader r = reader_init(records);
+    const uint8_t *p = records.data, *end = records.data + records.size;
     int64_t max = INT64_MIN;
     uint32_t max_at = 0;
     uint64_t count = 0, lowest = 0; /* the lowest offset delta that may come next */
-    while (!reader_done(&r)) {
+    while (p != end) {
         struct record_view v;
-        if (!record_fast(&r, &v) && record_next(&r, &v) != OK)
-            return E_INVALID_RECORD;
+        const uint8_t *next = record_fast(p, end, &v);
+        if (!next) {
+            const struct general_read read = read_generally(slice_of(p, (size_t)(end - p)));
+            if (!read.end)
+                return E_INVALID_RECORD;
+            next = read.end;
+            v = read.view;
+        }
+        p = next;
         if (strict ? v.offset_delta != lowest : v.offset_delta < lowest)
             return E_INVALID_RECORD;
         lowest = (strict ? lowest : v.offset_delta) + 1;

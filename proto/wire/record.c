@@ -15,6 +15,17 @@
 #include "proto/wire/record_fast.h"
 #include "proto/wire/wire.h"
 
+struct record_fast_long record_fast_long(const uint8_t *p)
+{
+    uint64_t v = 0;
+    for (unsigned i = 0; i < RECORD_FAST_VARINT; i++) {
+        v |= (uint64_t)(p[i] & 0x7f) << 7 * i;
+        if (p[i] < 0x80)
+            return (struct record_fast_long){v, i + 1};
+    }
+    return (struct record_fast_long){0, 0};
+}
+
 /* An empty field that is there has data, so that it differs from none. */
 static struct slice present(struct slice s)
 {
@@ -73,8 +84,11 @@ static err read_record(struct slice bytes, struct record_view *out)
 
 err record_next(struct reader *r, struct record_view *out)
 {
-    if (record_fast(r, out))
+    const uint8_t *next = record_fast(r->at, r->end, out);
+    if (next) {
+        r->at = next;
         return OK;
+    }
     if (r->failed)
         return E_CORRUPT;
     if (reader_done(r))
