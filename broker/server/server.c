@@ -294,7 +294,7 @@ static err start_http(struct server *b)
 
 /* --- start ------------------------------------------------------------------------------ */
 
-static void fill_hello(void *user, struct _Sluice__HelloResponse *hello)
+static void fill_hello(void *user, struct Sluice__HelloResponse *hello)
 {
     const struct handlers *h = user;
     const struct server *b =
