@@ -195,9 +195,10 @@ static void sum_up(const struct perf *p, struct summary *s)
         struct perf_result *const r = &p->shared->results[i];
         s->records += atomic_load(&r->records);
         histogram_add(&s->latency_ns, &r->latency_ns);
-        if (r->started_ns > 0 && r->ended_ns > 0) {
+        const int64_t worker_ended = atomic_load(&r->ended_ns);
+        if (r->started_ns > 0 && worker_ended > 0) {
             started = r->started_ns < started ? r->started_ns : started;
-            ended = r->ended_ns > ended ? r->ended_ns : ended;
+            ended = worker_ended > ended ? worker_ended : ended;
         }
     }
     s->seconds = ended > started ? (double)(ended - started) / 1e9 : 0;

@@ -22,7 +22,7 @@ struct perf_result {
     _Atomic uint64_t records; /* done so far */
     uint64_t failed;
     int64_t started_ns; /* 0: it did not come that far */
-    int64_t ended_ns;
+    _Atomic int64_t ended_ns;
     struct histogram latency_ns;
 };
 
