@@ -196,6 +196,7 @@ static void finish(struct produce *p)
     sluice_producer_stats(p->producer, &stats);
     const unsigned long long acked = stats.records_acked;
     const unsigned long long missing = p->lines_read - stats.records_acked;
+    const bool is_pending = stats.records_sent > stats.records_acked + stats.records_failed;
     if (code != SLUICE_OK && code != SLUICE_E_CANCELLED)
         cli_report_error(p->cli, &error);
     if (interrupt_count() > 0)
@@ -203,9 +204,7 @@ static void finish(struct produce *p)
     if (missing > 0)
         p->status = cli_fail(p->cli, "%llu of %llu records were not acknowledged%s", missing,
                              acked + missing,
-                             p->lines_read > stats.records_sent || stats.records_failed
-                                 ? ""
-                                 : "; whether they are stored is not known");
+                             is_pending ? "; whether all of them are stored is not known" : "");
     if (code != SLUICE_OK)
         p->status = EXIT_FAILED;
     if (p->cli->is_json) {
