@@ -100,6 +100,7 @@ struct conns {
     struct loop *l;
     struct conn *first;
     struct conn *starved;
+    struct conn *favoured; /* goes on over the budget, see room_for */
     struct conn_pool pool;
     struct timer sweep, retry;
     int64_t sweep_us;
@@ -166,12 +167,21 @@ static void budget_sub(struct byte_budget *b, size_t bytes)
         atomic_fetch_sub_explicit(&b->used, bytes, memory_order_relaxed);
 }
 
-static bool budget_try(struct byte_budget *b, size_t bytes)
+/*
+ * More memory for a long frame that has begun. Over the budget one connection of the loop is given
+ * it all the same, or halves of frames could fill the budget and none ever be whole.
+ */
+static bool room_for(struct conn *c, size_t bytes)
 {
+    struct byte_budget *b = c->limits->budget;
     if (!b)
         return true;
     const size_t used = atomic_fetch_add_explicit(&b->used, bytes, memory_order_relaxed);
     if (used <= b->limit && bytes <= b->limit - used)
+        return true;
+    if (!c->home->favoured)
+        c->home->favoured = c;
+    if (c->home->favoured == c)
         return true;
     budget_sub(b, bytes);
     return false;
@@ -296,6 +306,8 @@ static void in_drop(struct conn *c)
         mem_free(in->data);
         budget_sub(c->limits->budget, c->in_charged);
         c->in_charged = 0;
+        if (c->home->favoured == c)
+            c->home->favoured = NULL;
     }
     *in = (struct in){0};
 }
@@ -349,7 +361,7 @@ static bool in_grow(struct conn *c, size_t need)
     size_t capacity = in->capacity > SIZE_MAX / 4 ? need : in->capacity * 4;
     if (capacity > need)
         capacity = need;
-    if (!budget_try(c->limits->budget, capacity - in->capacity)) {
+    if (!room_for(c, capacity - in->capacity)) {
         starve(c);
         return false;
     }
@@ -369,7 +381,7 @@ static bool in_grow(struct conn *c, size_t need)
 static bool in_begin_long(struct conn *c, size_t need)
 {
     size_t capacity = need > 4 * IN_BYTES ? 4 * IN_BYTES : need;
-    if (!budget_try(c->limits->budget, capacity)) {
+    if (!room_for(c, capacity)) {
         starve(c);
         return false;
     }

@@ -28,7 +28,8 @@
 
 struct conn;
 
-/* Bytes that many connections may hold together. Threads: any. */
+/* Bytes that many connections may hold together; `used` may pass `limit` by one frame per loop, so
+ * that some frame always gets whole, and by queued output, which is only counted. Threads: any. */
 struct byte_budget {
     _Atomic size_t used;
     size_t limit;
