@@ -70,9 +70,15 @@ static err decompress(void **state, struct slice in, size_t limit, struct buf *o
     LZ4F_dctx *dctx = *state;
     if (!dctx && LZ4F_isError(LZ4F_createDecompressionContext(&dctx, LZ4F_VERSION)))
         return E_NO_MEMORY;
+    const err e = decode(dctx, in, limit, out);
     *state = dctx;
-    LZ4F_resetDecompressionContext(dctx);
-    return decode(dctx, in, limit, out);
+    if (e != OK) {
+        /* LZ4F_resetDecompressionContext (1.9.4) keeps the content size that the abandoned frame
+         * still owed, and would then refuse the next frame that does not say its own. */
+        LZ4F_freeDecompressionContext(dctx);
+        *state = NULL;
+    }
+    return e;
 }
 
 static void free_state(void *state)
