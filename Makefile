@@ -288,7 +288,7 @@ bench-smoke: ## The same in a minute: that it runs, not how fast
 	@$(MAKE) all bench-programs && $(PYTHON) tests/bench/bench.py --smoke $(if $(ROWS),--rows $(ROWS))
 bench-programs: $(BENCHES)
 
-OWN_SOURCES = $(shell git ls-files '*.c' '*.h')
+OWN_SOURCES = $(shell find proto broker metad clients tests -name '*.[ch]')
 .PHONY: lint check fmt sizes cover
 lint: ## Layers, stand-alone headers, README coverage, words, format
 	@$(MAKE) schema && $(PYTHON) tests/lint/lint.py

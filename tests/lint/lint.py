@@ -19,9 +19,16 @@ CODE = ('.c', '.h', '.py', '.sh')
 
 
 def files():
-    out = subprocess.run(['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'], cwd=ROOT,
-                         capture_output=True, text=True, check=True).stdout
-    return sorted({f for f in out.split('\0') if f and os.path.isfile(os.path.join(ROOT, f))})
+    """What git tracks or would; without git (an unpacked archive), what lies there."""
+    done = subprocess.run(['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        found = done.stdout.split('\0')
+    else:
+        found = [os.path.relpath(os.path.join(directory, name), ROOT)
+                 for directory, _, names in os.walk(ROOT) for name in names]
+        found = [f for f in found if not f.startswith(('build/', '.git/')) and '__pycache__' not in f]
+    return sorted({f for f in found if f and os.path.isfile(os.path.join(ROOT, f))})
 
 
 def read(path):
