@@ -24,7 +24,8 @@ struct session_member {
     void (*on_begin)(void *arg); /* a new session: nothing that was read or owned before holds */
     void (*on_lost)(void *arg);  /* expired: nothing that was owned is owned any more */
     void *arg;
-    struct session_member *next, *prev;
+    struct session_member *next, *prev; /* these and has_begun are the session's */
+    bool has_begun;
 };
 
 /* Takes neither; coord must outlive it. rng: kept. */
@@ -35,7 +36,7 @@ struct coord *session_coord(const struct session *s);
 struct loop *session_loop(const struct session *s);
 struct rng *session_rng(const struct session *s);
 
-/* At the end of the order. If a session is there, on_begin comes at the end of this turn. */
+/* At the end of the order. If a session is there, on_begin comes in the next turn. */
 void session_join(struct session *s, struct session_member *m);
 /* Between on_begin and on_lost. */
 bool session_is_live(const struct session *s);
