@@ -37,7 +37,7 @@ void epoch_cache_begin(struct epoch_cache *c, int32_t epoch, int64_t start_offse
         return;
     epoch_cache_truncate(c, start_offset);
     push(c, (struct epoch_entry){.epoch = epoch, .start_offset = start_offset});
-    c->is_dirty = true;
+    c->unwritten++;
 }
 
 int32_t epoch_cache_last(const struct epoch_cache *c)
@@ -94,7 +94,10 @@ void epoch_cache_truncate(struct epoch_cache *c, int64_t end_offset)
 {
     while (c->count && c->entries[c->count - 1].start_offset >= end_offset) {
         c->count--;
-        c->is_dirty = true;
+        if (c->unwritten > 0)
+            c->unwritten--;
+        else
+            c->is_dirty = true;
     }
 }
 
@@ -109,16 +112,27 @@ void epoch_cache_raise_start(struct epoch_cache *c, int64_t start_offset)
     c->count -= gone;
     memmove(c->entries, c->entries + gone, c->count * sizeof *c->entries);
     c->entries[0].start_offset = start_offset;
+    if (c->unwritten >= c->count)
+        c->unwritten = c->count - 1;
     c->is_dirty = true;
 }
 
-void epoch_cache_format(const struct epoch_cache *c, int64_t valid_to, struct buf *out)
+bool epoch_cache_needs_write(const struct epoch_cache *c, int64_t valid_to)
+{
+    return c->is_dirty ||
+           (c->unwritten > 0 && c->entries[c->count - c->unwritten].start_offset < valid_to);
+}
+
+void epoch_cache_format(struct epoch_cache *c, int64_t valid_to, struct buf *out)
 {
     checkpoint_begin(out, EPOCH_FILE, VERSION);
     buf_printf(out, "valid_to %" PRId64 "\n", valid_to);
-    for (size_t i = 0; i < c->count; i++)
-        buf_printf(out, "%" PRId32 " %" PRId64 "\n", c->entries[i].epoch,
-                   c->entries[i].start_offset);
+    size_t n = 0;
+    for (; n < c->count && c->entries[n].start_offset < valid_to; n++)
+        buf_printf(out, "%" PRId32 " %" PRId64 "\n", c->entries[n].epoch,
+                   c->entries[n].start_offset);
+    c->unwritten = c->count - n;
+    c->is_dirty = false;
 }
 
 err epoch_cache_parse(struct epoch_cache *c, struct slice body, int64_t *valid_to)
@@ -145,7 +159,6 @@ err epoch_cache_parse(struct epoch_cache *c, struct slice body, int64_t *valid_t
         epoch_cache_deinit(c);
         return e;
     }
-    c->is_dirty = false;
     *valid_to = valid;
     return OK;
 }

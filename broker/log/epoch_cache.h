@@ -24,7 +24,8 @@ struct epoch_entry {
 struct epoch_cache {
     struct epoch_entry *entries;
     size_t count, capacity;
-    bool is_dirty; /* differs from the file */
+    size_t unwritten; /* so many at the end are not in the file */
+    bool is_dirty;    /* it differs otherwise, too */
 };
 
 void epoch_cache_deinit(struct epoch_cache *c);
@@ -42,9 +43,11 @@ void epoch_cache_truncate(struct epoch_cache *c, int64_t end_offset);
 /* The log begins at start_offset now: earlier epochs go, the one it falls into begins there. */
 void epoch_cache_raise_start(struct epoch_cache *c, int64_t start_offset);
 
-/* valid_to: the entries are complete for offsets below it. A copy of the file's text, so that it
- * can be written without the lock. */
-void epoch_cache_format(const struct epoch_cache *c, int64_t valid_to, struct buf *out);
+/* Entries are written once something flushed belongs to them: an epoch that only began is not worth
+ * a file (rule L1), and one whose batches may vanish would be stale. valid_to: the flushed end. */
+bool epoch_cache_needs_write(const struct epoch_cache *c, int64_t valid_to);
+/* The file's text, which then counts as written. */
+void epoch_cache_format(struct epoch_cache *c, int64_t valid_to, struct buf *out);
 /* E_CORRUPT: anything is out of order. c must be empty. */
 err epoch_cache_parse(struct epoch_cache *c, struct slice body, int64_t *valid_to) MUST_USE;
 /* E_NOT_FOUND, E_CORRUPT (both: rebuild), E_STORAGE. */

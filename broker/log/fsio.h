@@ -72,8 +72,9 @@ struct fsio {
     void (*unmap)(const struct fsio *io, const uint8_t *map, size_t size);
     /* Are these bytes of a mapping all in memory? */
     bool (*is_resident)(const struct fsio *io, const uint8_t *at, size_t size);
-    /* Brings them there; blocks. Best effort. */
-    void (*populate)(const struct fsio *io, const uint8_t *at, size_t size);
+    /* Brings them there; blocks. E_STORAGE: they cannot be read, and touching them would be fatal.
+     */
+    err (*populate)(const struct fsio *io, const uint8_t *at, size_t size);
     err (*stat_size)(const struct fsio *io, const char *path, uint64_t *out);
     err (*rename)(const struct fsio *io, const char *from, const char *to); /* replaces */
     err (*unlink)(const struct fsio *io, const char *path);

@@ -246,12 +246,19 @@ static bool is_resident_(const struct fsio *io, const uint8_t *at, size_t size)
     return true;
 }
 
-static void populate_(const struct fsio *io, const uint8_t *at, size_t size)
+static err populate_(const struct fsio *io, const uint8_t *at, size_t size)
 {
     (void)io;
     void *from = pages_of(at, &size);
-    if (madvise(from, size, MADV_POPULATE_READ) != 0 && errno == EINVAL)
+    while (madvise(from, size, MADV_POPULATE_READ) != 0) {
+        if (errno == EINTR || errno == EAGAIN)
+            continue;
+        if (errno != EINVAL)
+            return failed("read", "(a mapped segment)", errno == EFAULT ? EIO : errno);
         madvise(from, size, MADV_WILLNEED); /* before Linux 5.14 */
+        break;
+    }
+    return OK;
 }
 
 static err stat_size_(const struct fsio *io, const char *path, uint64_t *out)

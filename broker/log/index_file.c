@@ -6,6 +6,8 @@
 #include "proto/base/check.h"
 #include "proto/base/mem.h"
 
+enum { ENTRY_MAX = 16 };
+
 static void close_file(struct index_file *x, const struct fsio *io)
 {
     if (x->file)
@@ -57,22 +59,26 @@ err index_file_load(struct index_file *x, const struct fsio *io, const char *pat
         return e;
     if (size > UINT32_MAX)
         size = 0; /* not one of ours: no entries */
-    const uint32_t slots = (uint32_t)size / x->entry_size;
-    if (slots == 0)
-        return OK;
-    if (!map(x, io, size))
-        return E_STORAGE;
-
-    uint32_t low = 0, high = slots;
+    /* By pread: where the disk cannot read a page, a mapping would raise a signal. */
+    uint32_t low = 0, high = (uint32_t)size / x->entry_size;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        if (is_zero(x->map + (size_t)middle * x->entry_size, x->entry_size))
+        uint8_t entry[ENTRY_MAX];
+        size_t got;
+        e = io->pread(io, x->file, entry, x->entry_size, (uint64_t)middle * x->entry_size, &got);
+        if (e != OK)
+            return e;
+        if (got < x->entry_size || is_zero(entry, x->entry_size))
             high = middle;
         else
             low = middle + 1;
     }
     x->count = low;
-    return OK;
+    if (low == 0)
+        return OK;
+    if (!map(x, io, low * x->entry_size > x->bytes_max ? low * x->entry_size : x->bytes_max))
+        return E_STORAGE;
+    return io->populate(io, x->map, (size_t)low * x->entry_size);
 }
 
 bool index_file_is_full(const struct index_file *x)

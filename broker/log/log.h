@@ -84,6 +84,9 @@ struct log_loss {
     int64_t from, to;   /* lossy: offsets that may be lost, [from, to) */
 };
 struct log_loss log_loss(const struct log *g);
+/* It was repaired from a leader, or whoever decides took it as it is: forgets the loss, durably
+ * with the next checkpoint. */
+err log_clear_loss(struct log *g) MUST_USE;
 struct uuid log_dir_id_of(const struct log *g); /* of its data directory; any thread */
 
 /* --- append [locked] ----------------------------------------------------------- */

@@ -9,10 +9,11 @@
  *      8    8  sequence: higher is newer   76    4  written position
  *     16   16  topic id                    80    4  written epoch
  *     32    4  partition                   84    8  start offset
- *     36    4  flags: 1 resetting          92    8  high watermark
- *     40    8  flushed offset             100   28  zeros
- *     48    8  flushed segment
- *     56    4  flushed position           (124    4  flushed epoch)
+ *     36    4  flags: 1 resetting, 2 power lost
+ *     40    8  flushed offset              92    8  high watermark
+ *     48    8  flushed segment            100    8  loss from
+ *     56    4  flushed position           108    8  loss to
+ *    124    4  flushed epoch              116    8  zeros
  *
  * A slot is what its newest valid copy says; none valid: free. Format 1; the
  * digit in the magic is the version.
@@ -28,7 +29,7 @@
 #include "proto/base/reader.h"
 #include "proto/base/writer.h"
 
-enum { PAGE = 4096, FLAG_RESETTING = 1 };
+enum { PAGE = 4096, FLAG_RESETTING = 1, FLAG_POWER_LOST = 2 };
 
 static const char magic[4] = {'S', 'P', 'T', '1'};
 
@@ -54,7 +55,8 @@ void point_encode(const struct point *p, uint64_t seq, uint8_t out[POINT_SIZE])
     w = write_u64(w, seq);
     w = write_bytes(w, p->topic_id.bytes, sizeof p->topic_id.bytes);
     w = write_u32(w, p->partition);
-    w = write_u32(w, p->is_resetting ? FLAG_RESETTING : 0);
+    w = write_u32(w, (p->is_resetting ? FLAG_RESETTING : 0u) |
+                         (p->was_power_lost ? FLAG_POWER_LOST : 0u));
     w = write_u64(w, (uint64_t)p->flushed.offset);
     w = write_u64(w, (uint64_t)p->flushed.base);
     w = write_u32(w, p->flushed.pos);
@@ -63,7 +65,9 @@ void point_encode(const struct point *p, uint64_t seq, uint8_t out[POINT_SIZE])
     w = write_u32(w, p->written.pos);
     w = write_u32(w, (uint32_t)p->written.epoch);
     w = write_u64(w, (uint64_t)p->start_offset);
-    write_u64(w, (uint64_t)p->high_watermark);
+    w = write_u64(w, (uint64_t)p->high_watermark);
+    w = write_u64(w, (uint64_t)p->loss_from);
+    write_u64(w, (uint64_t)p->loss_to);
     write_u32(out + 124, (uint32_t)p->flushed.epoch);
     write_u32(out + 4, crc32c(0, out + 8, POINT_SIZE - 8));
 }
@@ -84,7 +88,9 @@ err point_decode(const uint8_t in[POINT_SIZE], struct point *p, uint64_t *seq)
     memcpy(d.topic_id.bytes, reader_bytes(&r, sizeof d.topic_id.bytes).data,
            sizeof d.topic_id.bytes);
     d.partition = reader_u32(&r);
-    d.is_resetting = reader_u32(&r) & FLAG_RESETTING;
+    const uint32_t flags = reader_u32(&r);
+    d.is_resetting = flags & FLAG_RESETTING;
+    d.was_power_lost = flags & FLAG_POWER_LOST;
     d.flushed.offset = (int64_t)reader_u64(&r);
     d.flushed.base = (int64_t)reader_u64(&r);
     d.flushed.pos = reader_u32(&r);
@@ -94,10 +100,12 @@ err point_decode(const uint8_t in[POINT_SIZE], struct point *p, uint64_t *seq)
     d.written.epoch = (int32_t)reader_u32(&r);
     d.start_offset = (int64_t)reader_u64(&r);
     d.high_watermark = (int64_t)reader_u64(&r);
-    reader_bytes(&r, 24);
+    d.loss_from = (int64_t)reader_u64(&r);
+    d.loss_to = (int64_t)reader_u64(&r);
+    reader_bytes(&r, 8);
     d.flushed.epoch = (int32_t)reader_u32(&r);
     if (reader_end(&r) != OK || !is_place(&d.flushed) || !is_place(&d.written) ||
-        d.start_offset < 0 || d.high_watermark < 0)
+        d.start_offset < 0 || d.high_watermark < 0 || d.loss_from < 0 || d.loss_to < d.loss_from)
         return E_CORRUPT;
     *p = d;
     *seq = s;

@@ -29,7 +29,10 @@ struct log_place {
 struct point {
     struct uuid topic_id;
     uint32_t partition;
-    bool is_resetting; /* a log_reset to start_offset was begun: finish it */
+    bool is_resetting;   /* a log_reset to start_offset was begun: finish it */
+    bool was_power_lost; /* the machine stopped while there were unflushed appends; until cleared */
+    int64_t loss_from,
+        loss_to; /* durable records that are gone (rule E2), until cleared; equal: none */
     struct log_place flushed;
     struct log_place
         written; /* written, if not yet durable; trusted only within one boot of the machine */

@@ -60,6 +60,20 @@ void segment_view_put(struct segment_ref *ref)
     segment_ref_put(ref);
 }
 
+err map_ensure(const struct fsio *io, struct slice bytes, size_t *ready, size_t pos, size_t size)
+{
+    size_t end = size > bytes.size - pos ? bytes.size : pos + size;
+    if (end <= *ready)
+        return OK;
+    const size_t from = pos > *ready ? pos : *ready;
+    if (end - from < MIB)
+        end = bytes.size - from < MIB ? bytes.size : from + MIB;
+    const err e = io->populate(io, bytes.data + from, end - from);
+    if (e == OK)
+        *ready = end;
+    return e;
+}
+
 /* --- life -------------------------------------------------------------------------------- */
 
 struct segment_path {
@@ -317,15 +331,19 @@ static void doubt(struct segment *seg, const struct segment_dir *dir)
     seg->is_prepared = false;
 }
 
+static uint32_t rel_offset_of(const struct segment *seg, int64_t offset)
+{
+    const int64_t rel = offset - seg->base_offset;
+    return rel > UINT32_MAX ? UINT32_MAX : (uint32_t)rel;
+}
+
 err segment_find(struct segment *seg, const struct segment_dir *dir, int64_t offset, uint32_t *pos,
                  int64_t *base_offset)
 {
     CHECK(offset >= seg->base_offset);
     uint32_t at = 0;
     struct offset_entry entry;
-    const int64_t rel = offset - seg->base_offset;
-    if (offset_index_floor(&seg->offsets, dir->io, rel > UINT32_MAX ? UINT32_MAX : (uint32_t)rel,
-                           &entry)) {
+    if (offset_index_floor(&seg->offsets, dir->io, rel_offset_of(seg, offset), &entry)) {
         if (entry_holds(seg, entry))
             at = entry.pos;
         else
@@ -350,6 +368,26 @@ err segment_find(struct segment *seg, const struct segment_dir *dir, int64_t off
     return OK;
 }
 
+uint32_t segment_floor_pos(struct segment *seg, const struct segment_dir *dir, int64_t offset)
+{
+    struct offset_entry entry;
+    if (offset < seg->base_offset ||
+        !offset_index_floor(&seg->offsets, dir->io, rel_offset_of(seg, offset), &entry) ||
+        entry.pos >= seg->size)
+        return 0;
+    return entry.pos;
+}
+
+uint32_t segment_floor_limit(struct segment *seg, const struct segment_dir *dir, uint32_t limit,
+                             int64_t max_offset)
+{
+    struct offset_entry entry;
+    const uint32_t by_offset = segment_floor_pos(seg, dir, max_offset);
+    if (!offset_index_floor_pos(&seg->offsets, dir->io, limit, &entry))
+        return 0;
+    return entry.pos < by_offset ? entry.pos : by_offset;
+}
+
 err segment_extend(struct segment *seg, const struct segment_dir *dir,
                    const struct segment_span *span, uint32_t *end, int64_t *end_offset)
 {
@@ -359,9 +397,8 @@ err segment_extend(struct segment *seg, const struct segment_dir *dir,
 
     /* Jump by the index: to the last entry that is below both bounds. */
     struct offset_entry by_pos, by_offset;
-    const int64_t rel = span->max_offset - seg->base_offset;
     if (offset_index_floor_pos(&seg->offsets, dir->io, span->limit, &by_pos) &&
-        offset_index_floor(&seg->offsets, dir->io, rel > UINT32_MAX ? UINT32_MAX : (uint32_t)rel,
+        offset_index_floor(&seg->offsets, dir->io, rel_offset_of(seg, span->max_offset),
                            &by_offset)) {
         const struct offset_entry entry = by_pos.pos < by_offset.pos ? by_pos : by_offset;
         if (entry.pos > at) {
@@ -447,12 +484,17 @@ static err walk(struct segment *seg, const struct segment_dir *dir, const struct
                 uint32_t from, uint32_t batches_max)
 {
     const uint32_t size = seg->size;
+    const struct slice bytes = slice_of(seg->ref->map, size);
+    size_t ready = 0;
     uint32_t at = from;
     err e = OK;
     while (e == OK && at < size) {
         struct batch b;
         seg->size = size;
-        e = batches_max-- > 0 ? segment_batch_at(seg, at, &b) : E_WOULD_BLOCK;
+        e = batches_max-- > 0 ? map_ensure(dir->io, bytes, &ready, at, BATCH_HEADER_SIZE)
+                              : E_WOULD_BLOCK;
+        if (e == OK)
+            e = segment_batch_at(seg, at, &b);
         if (e == OK && b.base_offset < seg->next_offset)
             e = E_CORRUPT;
         if (e != OK)

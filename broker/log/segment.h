@@ -40,6 +40,12 @@ void segment_ref_put(struct segment_ref *ref);
 struct segment_ref *segment_view_get(struct segment_ref *ref);
 void segment_view_put(struct segment_ref *ref);
 
+/* For walks over mapped bytes that may have to come from the disk, where a failure would be a
+ * signal: brings bytes[pos, pos + size) in, a megabyte ahead. *ready: how far it got; starts as 0.
+ * E_STORAGE. */
+err map_ensure(const struct fsio *io, struct slice bytes, size_t *ready, size_t pos,
+               size_t size) MUST_USE;
+
 enum { SEGMENT_UNDAMAGED = UINT32_MAX };
 
 struct segment {
@@ -120,6 +126,11 @@ err segment_batch_at(const struct segment *seg, uint32_t pos, struct batch *out)
 /* The first batch that ends above offset, by index and walk: *pos is size if there is none. */
 err segment_find(struct segment *seg, const struct segment_dir *dir, int64_t offset, uint32_t *pos,
                  int64_t *base_offset) MUST_USE;
+/* What the index alone says, without a look at the data: at or below where segment_find will begin
+ * to walk, and where segment_extend will. */
+uint32_t segment_floor_pos(struct segment *seg, const struct segment_dir *dir, int64_t offset);
+uint32_t segment_floor_limit(struct segment *seg, const struct segment_dir *dir, uint32_t limit,
+                             int64_t max_offset);
 /* From a batch boundary at `from` (its base offset from_offset) on: the last boundary <= limit, and
  * the offset that begins there; `from` itself if the first batch reaches over it. */
 struct segment_span {
