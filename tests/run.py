@@ -136,7 +136,7 @@ def run_program(variant, program, case):
             last = None
     if status is None:
         result.failed.append(f'{last or "program"} (no end after {PROGRAM_DEADLINE_S * slow:.0f} s)')
-    elif status != 0 and not result.failed:
+    elif status != 0 and (last or not result.failed):
         result.failed.append(f'{last or "program"} (exit status {status})')
     if result.failed:
         result.hint += f'   [files kept in {directory}]'
