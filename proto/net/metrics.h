@@ -51,7 +51,7 @@ static inline void gauge_add(struct gauge *g, int64_t n)
 /*
  * A log-linear histogram of whole numbers (microseconds, bytes): every power
  * of two is cut into four, so that a bucket is at most a fourth of its values
- * wide. Rendered cumulated at each power of two that the data spans.
+ * wide. Rendered cumulated at the powers of two from 2^3 to 2^27.
  */
 enum {
     HISTOGRAM_CUTS = 4,                     /* per power of two */
