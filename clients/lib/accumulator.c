@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "clients/lib/accumulator.h"
 
-
 #include "proto/base/check.h"
 #include "proto/wire/batch.h"
 
@@ -13,12 +12,15 @@ void accumulator_init(struct accumulator *a, const struct settings *s, bool has_
         .linger_us = s->producer.linger_us,
         .has_opaques = has_opaques,
         /* Without retries nothing can be overtaken; acks=0 knows none. */
-        .inflight_max = s->producer.retries == 0 || s->producer.acks == 0 ? (unsigned)s->producer.inflight_max : 1,
+        .inflight_max = s->producer.retries == 0 || s->producer.acks == 0
+                            ? (unsigned)s->producer.inflight_max
+                            : 1,
         .next_seq = 1,
     };
 }
 
-/* --- memory ------------------------------------------------------------------------------------ */
+/* --- memory ------------------------------------------------------------------------------------
+ */
 
 static size_t memory_of(size_t capacity)
 {
@@ -42,8 +44,8 @@ void accumulator_deinit(struct accumulator *a)
     cache_shrink(a, 0);
 }
 
-/* Parcels of batch_size bytes are kept for the next; the last one freed, whose memory is warm, is the first
- * to go out again. */
+/* Parcels of batch_size bytes are kept for the next; the last one freed, whose memory is warm, is
+ * the first to go out again. */
 static struct parcel *parcel_alloc(struct accumulator *a, size_t need)
 {
     const size_t usual = a->batch_size - sizeof(struct parcel);
@@ -82,7 +84,8 @@ static void parcel_free(struct accumulator *a, struct parcel *p)
     }
 }
 
-/* --- lists ------------------------------------------------------------------------------------- */
+/* --- lists -------------------------------------------------------------------------------------
+ */
 
 static struct lane_list *list_of(struct accumulator *a, enum lane_place place)
 {
@@ -133,7 +136,8 @@ static bool is_sendable(const struct parcel *p)
 
 void accumulator_consider(struct accumulator *a, struct lane *lane)
 {
-    if (lane->place == LANE_NOWHERE && lane->in_flight < a->inflight_max && is_sendable(lane->unsent))
+    if (lane->place == LANE_NOWHERE && lane->in_flight < a->inflight_max &&
+        is_sendable(lane->unsent))
         lane_move(a, lane, LANE_READY);
 }
 
@@ -150,7 +154,8 @@ static void parcel_close(struct accumulator *a, struct parcel *p)
     p->is_closed = true;
 }
 
-/* --- adding records ---------------------------------------------------------------------------- */
+/* --- adding records ----------------------------------------------------------------------------
+ */
 
 static size_t opaques_size(const struct accumulator *a, uint32_t count)
 {
@@ -162,7 +167,8 @@ static struct parcel *parcel_begin(struct accumulator *a, struct lane *lane, con
 {
     const struct record first = {
         .key = r->key, .value = r->value, .headers = r->headers, .header_count = r->header_count};
-    struct parcel *p = parcel_alloc(a, BATCH_HEADER_SIZE + record_size(&first) + opaques_size(a, 1));
+    struct parcel *p =
+        parcel_alloc(a, BATCH_HEADER_SIZE + record_size(&first) + opaques_size(a, 1));
     if (!p)
         return NULL;
     p->lane = lane;
@@ -182,12 +188,13 @@ static struct parcel *parcel_begin(struct accumulator *a, struct lane *lane, con
 }
 
 /* False: it is closed, or full. */
-static bool parcel_add(struct accumulator *a, struct parcel *p, const struct record *r, int64_t timestamp_ms,
-                       void *opaque, size_t *size)
+static bool parcel_add(struct accumulator *a, struct parcel *p, const struct record *r,
+                       int64_t timestamp_ms, void *opaque, size_t *size)
 {
     struct record whole = *r;
     whole.offset_delta = p->record_count;
-    if (p->is_closed || __builtin_sub_overflow(timestamp_ms, p->base_timestamp, &whole.timestamp_delta))
+    if (p->is_closed ||
+        __builtin_sub_overflow(timestamp_ms, p->base_timestamp, &whole.timestamp_delta))
         return false;
     *size = record_size(&whole);
     const size_t taken = p->used + opaques_size(a, p->record_count + 1);
@@ -203,14 +210,14 @@ static bool parcel_add(struct accumulator *a, struct parcel *p, const struct rec
     return true;
 }
 
-bool accumulator_add(struct accumulator *a, struct lane *lane, const struct record *r, int64_t timestamp_ms,
-                     void *opaque, size_t *size)
+bool accumulator_add(struct accumulator *a, struct lane *lane, const struct record *r,
+                     int64_t timestamp_ms, void *opaque, size_t *size)
 {
     return lane->last && parcel_add(a, lane->last, r, timestamp_ms, opaque, size);
 }
 
-err accumulator_open(struct accumulator *a, struct lane *lane, const struct record *r, int64_t timestamp_ms,
-                     void *opaque, int64_t now_us, size_t *size, bool *wake)
+err accumulator_open(struct accumulator *a, struct lane *lane, const struct record *r,
+                     int64_t timestamp_ms, void *opaque, int64_t now_us, size_t *size, bool *wake)
 {
     struct parcel *p = lane->last;
     const bool may_send = lane->in_flight < a->inflight_max;
@@ -236,7 +243,8 @@ err accumulator_open(struct accumulator *a, struct lane *lane, const struct reco
     return OK;
 }
 
-/* --- sending ------------------------------------------------------------------------------------ */
+/* --- sending ------------------------------------------------------------------------------------
+ */
 
 void accumulator_make_due(struct accumulator *a, int64_t now_us)
 {
@@ -274,7 +282,8 @@ size_t accumulator_peek_size(const struct accumulator *a, const struct lane *lan
     return lane->in_flight < a->inflight_max && is_sendable(lane->unsent) ? lane->unsent->used : 0;
 }
 
-size_t accumulator_take(struct accumulator *a, struct lane *lane, size_t size_max, struct parcel **first, size_t *size)
+size_t accumulator_take(struct accumulator *a, struct lane *lane, size_t size_max,
+                        struct parcel **first, size_t *size)
 {
     CHECK(lane->in_flight < a->inflight_max);
     CHECK(is_sendable(lane->unsent));
@@ -297,7 +306,8 @@ size_t accumulator_take(struct accumulator *a, struct lane *lane, size_t size_ma
     return count;
 }
 
-void accumulator_give_back(struct accumulator *a, struct lane *lane, struct parcel *first, size_t count)
+void accumulator_give_back(struct accumulator *a, struct lane *lane, struct parcel *first,
+                           size_t count)
 {
     struct parcel *p = first;
     for (size_t i = 0; i < count; i++, p = p->next) {
@@ -312,7 +322,8 @@ void accumulator_give_back(struct accumulator *a, struct lane *lane, struct parc
     accumulator_consider(a, lane);
 }
 
-void accumulator_finish(struct accumulator *a, struct lane *lane, struct parcel *first, size_t count)
+void accumulator_finish(struct accumulator *a, struct lane *lane, struct parcel *first,
+                        size_t count)
 {
     struct parcel *p = first;
     for (size_t i = 0; i < count; i++, p = p->next) {

@@ -32,14 +32,14 @@ struct client {
 
     struct call refresh, watch;
     bool is_refreshing, is_watching;
-    bool wants_refresh;      /* as soon as the one under way is answered */
-    bool metadata_is_fresh;  /* since the last change of wanted topics and the last reconnect */
-    uint64_t version; /* of the last answer; 0: none */
+    bool wants_refresh;     /* as soon as the one under way is answered */
+    bool metadata_is_fresh; /* since the last change of wanted topics and the last reconnect */
+    uint64_t version;       /* of the last answer; 0: none */
     unsigned refresh_failures;
     int64_t refreshed_at_us;
     struct timer refresh_timer;
-    int32_t problem_code;   /* why metadata did not come */
-    char *problem_text;
+    err problem_code;   /* why metadata did not come */
+    char *problem_text; /* where, and what it was */
 };
 
 static void pump_soon(struct client *cl)
@@ -48,7 +48,8 @@ static void pump_soon(struct client *cl)
         loop_defer(cl->loop, &cl->pump);
 }
 
-/* --- nodes ------------------------------------------------------------------------------------- */
+/* --- nodes -------------------------------------------------------------------------------------
+ */
 
 const char *node_text(const struct node *n, char text[NODE_TEXT])
 {
@@ -102,7 +103,8 @@ struct node *client_leader(struct client *cl, const struct topic *t, int32_t par
     return node_find(cl, t->leaders[partition].id);
 }
 
-/* --- topics ------------------------------------------------------------------------------------ */
+/* --- topics ------------------------------------------------------------------------------------
+ */
 
 struct topic *client_want_topic(struct client *cl, const char *name)
 {
@@ -135,7 +137,7 @@ void client_unwant_topic(struct client *cl, struct topic *t)
         topic_free(cl, t);
 }
 
-static void topic_set_error(struct topic *t, int32_t code, enum err_class class_, const char *text)
+static void topic_set_error(struct topic *t, err code, enum err_class class_, const char *text)
 {
     mem_free(t->error_text);
     t->error = code;
@@ -160,8 +162,8 @@ static void leader_update(struct topic *t, int32_t partition, int32_t id, int32_
         *now = (struct leader){.id = id, .epoch = epoch};
 }
 
-void client_hint_leader(struct client *cl, struct topic *t, int32_t partition, int32_t leader_id, struct slice host,
-                        uint16_t port, int32_t leader_epoch)
+void client_hint_leader(struct client *cl, struct topic *t, int32_t partition, int32_t leader_id,
+                        struct slice host, uint16_t port, int32_t leader_epoch)
 {
     if (partition < 0 || partition >= t->partition_count || leader_id < 0 ||
         leader_epoch <= t->leaders[partition].epoch)
@@ -175,8 +177,9 @@ static void topic_apply(struct topic *t, const Sluice__TopicInfo *info)
     t->is_known = true;
     const Sluice__Error *e = info->error;
     if (e && e->has_code && e->code != OK) {
-        const err known = err_from_wire(e->code);
-        topic_set_error(t, e->code, known == E_UNKNOWN ? (enum err_class)e->class_ : err_class(known), e->message);
+        const struct wire_error w =
+            wire_error_result(err_from_wire(e->code), (enum err_class)e->class_, slice_of(NULL, 0));
+        topic_set_error(t, w.code, w.err_class, e->message);
         return;
     }
     topic_set_error(t, OK, CLASS_NONE, NULL);
@@ -205,12 +208,17 @@ static void topic_apply(struct topic *t, const Sluice__TopicInfo *info)
     }
 }
 
-static void problem_set(struct client *cl, int32_t code, struct slice message)
+static void problem_set(struct client *cl, const struct wire_error *w, size_t address_at)
 {
+    char text[ADDRESS_TEXT];
     mem_free(cl->problem_text);
-    cl->problem_code = code;
-    cl->problem_text =
-        message.size ? mem_printf("%.*s", (int)message.size, (const char *)message.data) : NULL;
+    cl->problem_code = w->code;
+    cl->problem_text = NULL;
+    const struct slice what = w->message.size ? w->message : slice_str(err_text(w->code));
+    if (w->code)
+        cl->problem_text =
+            mem_printf("metad at %s: %.*s", address_text(&cl->metad.addresses[address_at], text),
+                       (int)what.size, (const char *)what.data);
 }
 
 const char *client_metad_text(const struct client *cl, char text[NODE_TEXT])
@@ -223,19 +231,17 @@ const char *client_metad_text(const struct client *cl, char text[NODE_TEXT])
 void client_explain(const struct client *cl, const struct topic *t, struct buf *out)
 {
     char text[NODE_TEXT];
-    if (t && t->is_known && t->error) {
-        buf_printf(out, "%s (%s)", t->error_text ? t->error_text : err_text(err_from_wire(t->error)),
-                   sluice_code_name(t->error));
-    } else if (cl->problem_code) {
-        buf_printf(out, "%s: %s (%s)", client_metad_text(cl, text),
-                   cl->problem_text ? cl->problem_text : err_text((err)cl->problem_code),
-                   sluice_code_name(cl->problem_code));
-    } else {
+    if (t && t->is_known && t->error)
+        buf_printf(out, "%s (%s)", t->error_text ? t->error_text : err_text(t->error),
+                   err_name(t->error));
+    else if (cl->problem_code)
+        buf_printf(out, "%s (%s)", cl->problem_text, err_name(cl->problem_code));
+    else
         buf_printf(out, "no answer yet from %s", client_metad_text(cl, text));
-    }
 }
 
-/* --- calls ------------------------------------------------------------------------------------- */
+/* --- calls -------------------------------------------------------------------------------------
+ */
 
 void call_encode(uint32_t api, const ProtobufCMessage *body, struct buf *out)
 {
@@ -269,12 +275,19 @@ static void call_end(struct call *c, const struct wire_error *error, struct slic
     c->done(c, error, response);
 }
 
+/* The last failure is why it took too long. */
 static void on_call_deadline(struct call *c)
 {
-    const struct wire_error late = wire_error_of(c->last_code ? (err)c->last_code : E_TIMED_OUT);
+    struct client *cl = c->client;
+    struct buf text = {0};
     struct wire_error error = wire_error_of(E_TIMED_OUT);
-    error.message = slice_str(err_text((err)late.code));
+    if (c->last.code)
+        buf_printf(&text, "not done in time; the last try: %s", c->last.text);
+    else if (cl->problem_code)
+        client_explain(cl, NULL, &text);
+    error.message = buf_slice(&text);
     call_end(c, &error, slice_of(NULL, 0));
+    buf_deinit(&text);
 }
 
 static void call_arm(struct call *c, int64_t delay_us);
@@ -291,8 +304,8 @@ static void on_call_timer(void *arg)
     pump_soon(c->client);
 }
 
-/* The timer of a call that is not sent is its next moment: its retry, if it waits for one, else its deadline. One that is
- * sent has the deadline of its request. */
+/* The timer of a call that is not sent is its next moment: its retry, if it waits for one, else its
+ * deadline. One that is sent has the deadline of its request. */
 static void call_arm(struct call *c, int64_t delay_us)
 {
     struct client *cl = c->client;
@@ -318,25 +331,28 @@ static void on_call_answer(void *arg, err e, struct slice response)
         call_end(c, &error, body);
         return;
     }
-    c->last_code = error.code;
+    char text[NODE_TEXT];
+    problem_wire(&c->last, &error, api_name(c->api), client_metad_text(cl, text));
     c->failures++;
     if (loop_now_us(cl->loop) >= c->deadline_us) {
-        call_end(c, &error, body);
+        on_call_deadline(c);
         return;
     }
     c->waits = true;
-    call_arm(c, backoff_us(cl->settings->retry_backoff_us, cl->settings->retry_backoff_max_us, c->failures, cl->rng));
+    call_arm(c, backoff_us(cl->settings->retry_backoff_us, cl->settings->retry_backoff_max_us,
+                           c->failures, cl->rng));
 }
 
 static void call_send(struct client *cl, struct call *c)
 {
-    const int64_t left_us = c->deadline_us == INT64_MAX ? INT64_MAX : c->deadline_us - loop_now_us(cl->loop);
+    const int64_t left_us =
+        c->deadline_us == INT64_MAX ? INT64_MAX : c->deadline_us - loop_now_us(cl->loop);
     const int64_t answer_us = cl->settings->request_timeout_us + c->answer_us;
     const struct rpc_piece piece = {.data = buf_slice(&c->field)};
     c->is_sent = true;
     timer_stop(cl->loop, &c->timer);
-    link_send(&cl->metad, &piece, 1, left_us < answer_us ? (left_us > 0 ? left_us : 1) : answer_us, on_call_answer,
-              c);
+    link_send(&cl->metad, &piece, 1, left_us < answer_us ? (left_us > 0 ? left_us : 1) : answer_us,
+              on_call_answer, c);
 }
 
 void client_call(struct client *cl, struct call *c)
@@ -344,14 +360,15 @@ void client_call(struct client *cl, struct call *c)
     c->client = cl;
     c->is_sent = c->waits = false;
     c->failures = 0;
-    c->last_code = 0;
+    problem_none(&c->last);
     c->timer = (struct timer){0};
     DL_APPEND(cl->calls, c);
     call_arm(c, INT64_MAX);
     pump_soon(cl);
 }
 
-/* --- metadata ---------------------------------------------------------------------------------- */
+/* --- metadata ----------------------------------------------------------------------------------
+ */
 
 /* All wanted topics; watch_version 0: answer at once. */
 static void metadata_encode(struct client *cl, uint64_t watch_version, struct buf *out)
@@ -395,7 +412,8 @@ static void refresh_plan(struct client *cl)
     if (is_everything_known(cl) && cl->metadata_is_fresh)
         cl->refresh_failures = 0;
     else
-        wait_us = backoff_us(s->retry_backoff_us, s->retry_backoff_max_us, ++cl->refresh_failures, cl->rng);
+        wait_us = backoff_us(s->retry_backoff_us, s->retry_backoff_max_us, ++cl->refresh_failures,
+                             cl->rng);
     timer_start(cl->loop, &cl->refresh_timer, wait_us, on_refresh_due, cl);
 }
 
@@ -407,7 +425,9 @@ static err metadata_apply(struct client *cl, struct slice body)
     const char *what = "";
     const err e = msg_unpack(&sluice__metadata_response__descriptor, body, &arena, &message, &what);
     if (e) {
-        problem_set(cl, E_CORRUPT, slice_str(what));
+        struct wire_error w = wire_error_of(E_CORRUPT);
+        w.message = slice_str(what);
+        problem_set(cl, &w, cl->metad.at);
         arena_deinit(&arena);
         return E_CORRUPT;
     }
@@ -426,7 +446,7 @@ static err metadata_apply(struct client *cl, struct slice body)
             topic_apply(t, m->topic[i]);
     }
     arena_deinit(&arena);
-    problem_set(cl, OK, slice_of(NULL, 0));
+    cl->problem_code = OK;
     return OK;
 }
 
@@ -436,11 +456,9 @@ static void on_refreshed(struct call *c, const struct wire_error *error, struct 
     cl->is_refreshing = false;
     if (cl->is_closing)
         return;
-    cl->metadata_is_fresh = false;
-    if (error->code)
-        problem_set(cl, error->code, error->message);
-    else
-        cl->metadata_is_fresh = metadata_apply(cl, response) == OK;
+    if (error->code && error->code != E_NETWORK)
+        problem_set(cl, error, cl->metad.at);
+    cl->metadata_is_fresh = !error->code && metadata_apply(cl, response) == OK;
     cl->refreshed_at_us = loop_now_us(cl->loop);
     refresh_plan(cl);
     cl->events->on_metadata(cl->user);
@@ -470,10 +488,8 @@ static void refresh_send(struct client *cl)
     cl->wants_refresh = false;
     cl->is_refreshing = true;
     /* Topics wanted from here on are not part of it. */
-    cl->refresh = (struct call){.api = API_METADATA,
-                                .deadline_us = INT64_MAX,
-                                .done = on_refreshed,
-                                .once = true};
+    cl->refresh = (struct call){
+        .api = API_METADATA, .deadline_us = INT64_MAX, .done = on_refreshed, .once = true};
     metadata_encode(cl, 0, &cl->refresh.field);
     client_call(cl, &cl->refresh);
 }
@@ -501,7 +517,8 @@ static bool may_refresh(struct client *cl)
 {
     if (!cl->topics || cl->is_refreshing || !cl->wants_refresh)
         return false;
-    const int64_t wait_us = cl->refreshed_at_us + cl->settings->retry_backoff_us - loop_now_us(cl->loop);
+    const int64_t wait_us =
+        cl->refreshed_at_us + cl->settings->retry_backoff_us - loop_now_us(cl->loop);
     if (wait_us <= 0 || cl->refreshed_at_us == 0)
         return true;
     /* A topic nobody asked about before cannot wait. */
@@ -513,7 +530,8 @@ static bool may_refresh(struct client *cl)
     return false;
 }
 
-/* --- the pump: sends what waits for metad ---------------------------------------------------------- */
+/* --- the pump: sends what waits for metad
+ * ---------------------------------------------------------- */
 
 static void pump(struct deferred *d)
 {
@@ -522,7 +540,8 @@ static void pump(struct deferred *d)
         return;
     if (may_refresh(cl))
         refresh_send(cl);
-    if (cl->topics && cl->version && cl->metadata_is_fresh && !cl->is_watching && !cl->is_refreshing)
+    if (cl->topics && cl->version && cl->metadata_is_fresh && !cl->is_watching &&
+        !cl->is_refreshing)
         watch_send(cl);
     if (!cl->calls || !link_is_usable(&cl->metad))
         return;
@@ -537,12 +556,17 @@ static void on_metad_change(void *user, struct link *k)
     struct client *cl = user;
     if (cl->is_closing)
         return;
-    if (k->why)
-        problem_set(cl, k->why, slice_of(NULL, 0));
+    if (k->why) {
+        struct wire_error w = wire_error_of(k->why);
+        if (k->why_errno)
+            w.message = slice_str(strerrordesc_np(k->why_errno));
+        problem_set(cl, &w, k->why_at);
+    }
     pump_soon(cl);
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------------
+ */
 
 struct client *client_new(struct loop *l, const struct settings *settings, struct rng *rng,
                           const struct client_events *events, void *user)
@@ -554,7 +578,8 @@ struct client *client_new(struct loop *l, const struct settings *settings, struc
                           .events = events,
                           .user = user,
                           .pump = {.fn = pump}};
-    link_init(&cl->metad, l, settings, rng, settings->bootstrap, settings->bootstrap_count, on_metad_change, cl);
+    link_init(&cl->metad, l, settings, rng, settings->bootstrap, settings->bootstrap_count,
+              on_metad_change, cl);
     return cl;
 }
 
@@ -563,7 +588,8 @@ void client_free(struct client *cl)
     cl->is_closing = true;
     link_deinit(&cl->metad);
     struct node *n, *next_node;
-    HASH_ITER (hh, cl->nodes, n, next_node) {
+    HASH_ITER(hh, cl->nodes, n, next_node)
+    {
         HASH_DEL(cl->nodes, n);
         link_deinit(&n->link);
         mem_free(n);
@@ -572,8 +598,8 @@ void client_free(struct client *cl)
     while (cl->calls)
         call_end(cl->calls, &cancelled, slice_of(NULL, 0));
     struct topic *t, *next_topic;
-    HASH_ITER (hh, cl->topics, t, next_topic)
-        topic_free(cl, t);
+    HASH_ITER(hh, cl->topics, t, next_topic)
+    topic_free(cl, t);
     timer_stop(cl->loop, &cl->refresh_timer);
     mem_free(cl->problem_text);
     mem_free(cl);

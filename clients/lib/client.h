@@ -44,8 +44,8 @@ struct leader {
 /* A topic as metad told last. */
 struct topic {
     char *name;
-    bool is_known;   /* an answer came */
-    int32_t error;   /* OK, or why there is nothing more here */
+    bool is_known; /* an answer came */
+    err error;     /* OK, or why there is nothing more here */
     enum err_class error_class;
     char *error_text; /* may be NULL */
     struct uuid id;
@@ -79,8 +79,8 @@ void client_unwant_topic(struct client *cl, struct topic *t);
 /* Ask metad again, soon: a leader was not where it should be. */
 void client_refresh(struct client *cl);
 /* A broker said who leads. */
-void client_hint_leader(struct client *cl, struct topic *t, int32_t partition, int32_t leader_id, struct slice host,
-                        uint16_t port, int32_t leader_epoch);
+void client_hint_leader(struct client *cl, struct topic *t, int32_t partition, int32_t leader_id,
+                        struct slice host, uint16_t port, int32_t leader_epoch);
 /* NULL: no such partition, no leader, or its broker is not known. */
 struct node *client_leader(struct client *cl, const struct topic *t, int32_t partition);
 /* Why a topic is not usable, for a text: "no answer from metad at ... (E_NETWORK)". */
@@ -91,16 +91,17 @@ struct call {
     uint32_t api;
     struct buf field;    /* call_encode; freed when it is done */
     int64_t deadline_us; /* loop time; INT64_MAX: none */
-    /* Exactly once. error.code OK: response is the serialized body, valid during the call. */
+    /* Exactly once. error.code OK: response is the serialized body. Both are valid during the call.
+     */
     void (*done)(struct call *c, const struct wire_error *error, struct slice response);
-    bool once; /* never tried again */
+    bool once;         /* never tried again */
     int64_t answer_us; /* how long an answer may take beyond request.timeout.ms: long polls */
     /* The client's. */
     struct client *client;
     struct call *prev, *next;
     bool is_sent, waits; /* on its way; until its backoff is over */
     unsigned failures;
-    int32_t last_code;
+    struct sluice_error last; /* why it had to be tried again; code 0: it had not */
     struct timer timer;
 };
 /* The oneof's field for a request body, appended: tag, length, message. */

@@ -21,14 +21,16 @@ static void note_failure(struct link *k, err why)
              address_text(link_address(k), text), err_name(why));
     k->is_ready = false;
     k->why = why;
+    k->why_errno = k->rpc ? rpc_errno(k->rpc) : 0;
+    k->why_at = k->at;
     k->failures++;
     k->at = (k->at + 1) % k->address_count;
     /* Another server is tried at once, each of them once. */
     const unsigned rounds = (k->failures - 1) / (unsigned)k->address_count + 1;
     const bool next_is_fresh = k->failures % k->address_count != 0;
     const int64_t wait_us = next_is_fresh ? 0
-                                          : backoff_us(s->reconnect_backoff_us, s->reconnect_backoff_max_us,
-                                                       rounds, k->rng);
+                                          : backoff_us(s->reconnect_backoff_us,
+                                                       s->reconnect_backoff_max_us, rounds, k->rng);
     k->retry_at_us = loop_now_us(k->loop) + wait_us;
     timer_start(k->loop, &k->retry, wait_us, on_retry_due, k);
 }
@@ -107,17 +109,18 @@ bool link_is_usable(struct link *k)
         return false;
     drop_rpc(k);
     timer_stop(k->loop, &k->retry);
-    k->rpc = rpc_new(k->loop, &(struct rpc_opts){.to = *link_address(k),
-                                                 .client_id = k->settings->client_id,
-                                                 .connect_timeout_us = k->settings->connect_timeout_us,
-                                                 .inflight_bytes_max = FRAME_BYTES_MAX,
-                                                 .events = &events,
-                                                 .user = k});
+    k->rpc =
+        rpc_new(k->loop, &(struct rpc_opts){.to = *link_address(k),
+                                            .client_id = k->settings->client_id,
+                                            .connect_timeout_us = k->settings->connect_timeout_us,
+                                            .inflight_bytes_max = FRAME_BYTES_MAX,
+                                            .events = &events,
+                                            .user = k});
     return true;
 }
 
-void link_send(struct link *k, const struct rpc_piece *pieces, size_t count, int64_t timeout_us, rpc_done_fn *done,
-               void *arg)
+void link_send(struct link *k, const struct rpc_piece *pieces, size_t count, int64_t timeout_us,
+               rpc_done_fn *done, void *arg)
 {
     CHECK(k->rpc);
     rpc_send(k->rpc, pieces, count, timeout_us, done, arg);

@@ -17,10 +17,13 @@ struct link {
     struct rng *rng;
     const struct address *addresses;
     size_t address_count, at;
-    struct rpc *rpc;     /* NULL: not needed so far, or reset */
+    struct rpc *rpc; /* NULL: not needed so far, or reset */
     bool is_ready;
-    unsigned failures;   /* in a row */
-    err why;             /* of the last failure */
+    unsigned failures; /* in a row */
+    err why; /* of the last failure, OK once it is ready; the errno behind it, 0: none; which
+                address */
+    int why_errno;
+    size_t why_at;
     int64_t retry_at_us;
     struct timer retry;
     struct deferred resetting;
@@ -38,10 +41,10 @@ void link_deinit(struct link *k);
 /* May requests be sent? Starts to connect if it is time; otherwise on_change comes when it is. */
 bool link_is_usable(struct link *k);
 /* Only if usable. As rpc_send. */
-void link_send(struct link *k, const struct rpc_piece *pieces, size_t count, int64_t timeout_us, rpc_done_fn *done,
-               void *arg);
-/* Give this connection up at the end of the turn: an answer did not come in time, and what the server still does with
- * old requests must not mix with new ones. */
+void link_send(struct link *k, const struct rpc_piece *pieces, size_t count, int64_t timeout_us,
+               rpc_done_fn *done, void *arg);
+/* Give this connection up at the end of the turn: an answer did not come in time, and what the
+ * server still does with old requests must not mix with new ones. */
 void link_reset(struct link *k);
 const struct address *link_address(const struct link *k);
 

@@ -35,7 +35,8 @@ int32_t partition_for_key(struct slice key, int32_t partition_count)
     return (int32_t)(murmur2(key) & 0x7fffffff) % partition_count;
 }
 
-int32_t partition_draw(const struct partition_load *loads, size_t count, bool adaptive, struct rng *rng)
+int32_t partition_draw(const struct partition_load *loads, size_t count, bool adaptive,
+                       struct rng *rng)
 {
     CHECK(count > 0);
     if (!adaptive)

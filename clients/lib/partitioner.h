@@ -22,8 +22,9 @@ struct partition_load {
     int32_t partition;
     uint32_t waiting; /* batches in its queue */
 };
-/* Draws one of count > 0: evenly, or adaptive: in proportion to how much less is waiting than where most is. Sorts nothing,
- * changes nothing. */
-int32_t partition_draw(const struct partition_load *loads, size_t count, bool adaptive, struct rng *rng);
+/* Draws one of count > 0: evenly, or adaptive: in proportion to how much less is waiting than where
+ * most is. Sorts nothing, changes nothing. */
+int32_t partition_draw(const struct partition_load *loads, size_t count, bool adaptive,
+                       struct rng *rng);
 
 #endif

@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proto/base/reader.h"
+#include "proto/wire/msg.h"
 
-/* The public header repeats err.h's table, so that it needs no other header: here they are held together. A row that is
- * added to the table and not to the header does not compile. */
+/* The public header repeats err.h's table, so that it needs no other header: here they are held
+ * together. A row that is added to the table and not to the header does not compile. */
 #define X(code, number, class_, text) PUBLIC_##code = SLUICE_##code,
 enum public_codes { ERR_TABLE(X) };
 #undef X
@@ -26,7 +26,7 @@ static_assert((int)SLUICE_CLASS_BUG == (int)CLASS_BUG, "classes");
 
 const char *sluice_code_name(int32_t code)
 {
-    /* Numbers of the library itself are not on the wire, so that err_from_wire does not know them. */
+    /* Numbers that never travel are not err_from_wire's. */
     return err_name(code < 0 ? (err)code : err_from_wire(code));
 }
 
@@ -35,36 +35,23 @@ const char *sluice_class_name(enum sluice_class c)
     return err_class_name((enum err_class)c);
 }
 
-enum { ERROR_CODE = 1, ERROR_CLASS = 2, ERROR_MESSAGE = 3 };
-
 struct wire_error wire_error_of(err e)
 {
-    return (struct wire_error){.code = (int32_t)e, .err_class = err_class(e)};
+    return (struct wire_error){.code = e, .err_class = err_class(e)};
+}
+
+struct wire_error wire_error_result(err e, enum err_class as_sent, struct slice message)
+{
+    const enum err_class c = e == E_UNKNOWN && as_sent != CLASS_NONE ? as_sent : err_class(e);
+    return (struct wire_error){.code = e, .err_class = c, .message = message};
 }
 
 struct wire_error wire_error_read(struct slice bytes)
 {
-    struct wire_error w = {.code = OK};
-    struct reader r = reader_init(bytes);
-    while (!reader_done(&r)) {
-        const uint64_t tag = reader_varint(&r);
-        if (tag == (ERROR_CODE << 3 | 0))
-            w.code = (int32_t)reader_varint(&r);
-        else if (tag == (ERROR_CLASS << 3 | 0))
-            w.err_class = (enum err_class)(reader_varint(&r) & 7);
-        else if (tag == (ERROR_MESSAGE << 3 | 2))
-            w.message = reader_prefixed(&r);
-        else
-            reader_skip(&r, tag & 7);
-    }
-    if (reader_end(&r))
+    struct msg_error e;
+    if (msg_read_error(bytes, &e))
         return wire_error_of(E_CORRUPT);
-    /* A class that is known here wins: a peer decides about its own codes only. */
-    if (w.code != E_UNKNOWN && err_from_wire(w.code) != E_UNKNOWN)
-        w.err_class = err_class(err_from_wire(w.code));
-    else if (w.err_class == CLASS_NONE && w.code != OK)
-        w.err_class = CLASS_FATAL;
-    return w;
+    return wire_error_result(e.code, e.class, e.message);
 }
 
 bool class_is_retriable(enum err_class c)
@@ -72,16 +59,18 @@ bool class_is_retriable(enum err_class c)
     return c == CLASS_RETRY || c == CLASS_REROUTE || c == CLASS_STORAGE;
 }
 
-static void finish(struct sluice_error *error, const char *tried, const char *where, const char *detail)
+static void finish(struct sluice_error *error, const char *tried, const char *where,
+                   const char *detail)
 {
     error->name = sluice_code_name(error->code);
     error->tried = tried;
     snprintf(error->where, sizeof error->where, "%s", where);
-    snprintf(error->text, sizeof error->text, "%s%s%s: %s (%s)", tried, where[0] ? ", " : "", where, detail,
-             error->name);
+    snprintf(error->text, sizeof error->text, "%s%s%s: %s (%s)", tried, where[0] ? ", " : "", where,
+             detail, error->name);
 }
 
-int problem(struct sluice_error *error, err e, const char *tried, const char *where, const char *detail, ...)
+int problem(struct sluice_error *error, err e, const char *tried, const char *where,
+            const char *detail, ...)
 {
     if (error) {
         char text[sizeof error->text];
@@ -96,20 +85,22 @@ int problem(struct sluice_error *error, err e, const char *tried, const char *wh
     return (int)e;
 }
 
-int problem_wire(struct sluice_error *error, const struct wire_error *w, const char *tried, const char *where)
+int problem_wire(struct sluice_error *error, const struct wire_error *w, const char *tried,
+                 const char *where)
 {
     if (error) {
         char text[sizeof error->text];
         if (w->message.size)
-            snprintf(text, sizeof text, "%.*s", (int)(w->message.size < sizeof text ? w->message.size : sizeof text),
+            snprintf(text, sizeof text, "%.*s",
+                     (int)(w->message.size < sizeof text ? w->message.size : sizeof text),
                      (const char *)w->message.data);
         else
-            snprintf(text, sizeof text, "%s", err_text((err)w->code));
-        error->code = w->code;
+            snprintf(text, sizeof text, "%s", err_text(w->code));
+        error->code = (int32_t)w->code;
         error->error_class = (enum sluice_class)w->err_class;
         finish(error, tried, where, text);
     }
-    return w->code;
+    return (int)w->code;
 }
 
 int problem_none(struct sluice_error *error)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The producer as applications see it: sluice.h describes it. What happens on the loop is in sender.c. */
+/* The producer as applications see it: sluice.h describes it. What happens on the loop is in
+ * sender.c. */
 #include "clients/lib/producer_priv.h"
 
 #include <stdio.h>
@@ -11,7 +12,8 @@
 /* Records with more headers take an allocation. */
 enum { HEADERS_ON_STACK = 16 };
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------------
+ */
 
 static void producer_init(sluice_producer *p, const struct sluice_producer_callbacks *callbacks)
 {
@@ -28,7 +30,8 @@ static void producer_free(sluice_producer *p)
     sender_deinit(p);
     accumulator_deinit(&p->acc);
     struct target *t, *next;
-    HASH_ITER (hh, p->targets, t, next) {
+    HASH_ITER(hh, p->targets, t, next)
+    {
         HASH_DEL(p->targets, t);
         target_free(t);
     }
@@ -38,8 +41,9 @@ static void producer_free(sluice_producer *p)
     mem_free(p);
 }
 
-int sluice_producer_new(const sluice_config *config, const struct sluice_producer_callbacks *callbacks,
-                        sluice_producer **out, struct sluice_error *error)
+int sluice_producer_new(const sluice_config *config,
+                        const struct sluice_producer_callbacks *callbacks, sluice_producer **out,
+                        struct sluice_error *error)
 {
     sluice_producer *p = MEM_NEW(sluice_producer);
     const int code = settings_load(config, SLUICE_PRODUCER, &p->settings, error);
@@ -65,7 +69,8 @@ int sluice_producer_new(const sluice_config *config, const struct sluice_produce
     return problem_none(error);
 }
 
-int producer_new_driven(struct loop *l, uint64_t seed, const sluice_config *config,
+int producer_new_driven(struct loop *l, void (*turn)(void *arg, int64_t timeout_us), void *arg,
+                        uint64_t seed, const sluice_config *config,
                         const struct sluice_producer_callbacks *callbacks, sluice_producer **out,
                         struct sluice_error *error)
 {
@@ -75,7 +80,7 @@ int producer_new_driven(struct loop *l, uint64_t seed, const sluice_config *conf
         mem_free(p);
         return code;
     }
-    shell_drive(&p->shell, l);
+    shell_drive(&p->shell, l, turn, arg);
     rng_init(&p->rng, seed);
     rng_init(&p->loop_rng, rng_u64(&p->rng));
     producer_init(p, callbacks);
@@ -83,7 +88,8 @@ int producer_new_driven(struct loop *l, uint64_t seed, const sluice_config *conf
     return problem_none(error);
 }
 
-/* --- shared by the calls ------------------------------------------------------------------------ */
+/* --- shared by the calls ------------------------------------------------------------------------
+ */
 
 /* Call with the mutex; post_unlock posts if it said so, after letting go of it. */
 static bool must_post(sluice_producer *p, bool wake)
@@ -117,7 +123,8 @@ static int64_t timeout_of(const sluice_producer *p, int64_t timeout_ms)
     return timeout_ms < 0 ? p->settings.api_timeout_ms : timeout_ms;
 }
 
-static int refuse(struct sluice_error *error, err e, const char *tried, const char *topic, const char *detail)
+static int refuse(struct sluice_error *error, err e, const char *tried, const char *topic,
+                  const char *detail)
 {
     char where[TOPIC_NAME_MAX + 16];
     snprintf(where, sizeof where, "topic %.*s", TOPIC_NAME_MAX, topic);
@@ -128,7 +135,8 @@ static int refuse(struct sluice_error *error, err e, const char *tried, const ch
     return problem(error, e, tried, where, "%s", detail);
 }
 
-/* --- topics --------------------------------------------------------------------------------------- */
+/* --- topics
+ * --------------------------------------------------------------------------------------- */
 
 void target_free(struct target *t)
 {
@@ -152,6 +160,7 @@ static struct target *target_find(sluice_producer *p, const char *name)
         t->name = mem_strdup(name);
         t->sticky = -1;
         HASH_ADD_KEYPTR(hh, p->targets, t->name, strlen(t->name), t);
+        p->targets_changed = true;
     }
     p->last = t;
     return t;
@@ -163,10 +172,11 @@ static bool is_hopeless(const struct target *t)
     return t->error && !class_is_retriable(t->error_class);
 }
 
-static int target_refuse(const struct target *t, err e, const char *tried, struct sluice_error *error)
+static int target_refuse(const struct target *t, err e, const char *tried,
+                         struct sluice_error *error)
 {
     if (e == E_TIMED_OUT && t->error)
-        e = err_from_wire(t->error);
+        e = t->error;
     char detail[sizeof error->text];
     snprintf(detail, sizeof detail, "its partitions are not known: %s",
              t->explanation ? t->explanation : "no answer yet");
@@ -174,8 +184,8 @@ static int target_refuse(const struct target *t, err e, const char *tried, struc
 }
 
 /* Waits, if the call may, until the topic has lanes. With the mutex. SLUICE_OK: *out. */
-static int target_await(sluice_producer *p, const char *name, struct shell_call *call, const char *tried,
-                        struct target **out, struct sluice_error *error)
+static int target_await(sluice_producer *p, const char *name, struct shell_call *call,
+                        const char *tried, struct target **out, struct sluice_error *error)
 {
     struct target *t = target_find(p, name);
     if (t->is_ready) {
@@ -193,24 +203,28 @@ static int target_await(sluice_producer *p, const char *name, struct shell_call 
     }
     const int code = target_refuse(t, e ? e : E_TIMED_OUT, tried, error);
     /* The loop drops what nobody waits for. */
+    p->targets_changed = true;
     if (must_post(p, true))
         loop_post(p->shell.loop, &p->mail);
     return code;
 }
 
-/* --- partitions ------------------------------------------------------------------------------------ */
+/* --- partitions
+ * ------------------------------------------------------------------------------------ */
 
 static int32_t sticky_draw(sluice_producer *p, struct target *t)
 {
     size_t count = 0;
     for (int32_t i = 0; i < t->lane_count; i++) {
         if (t->lanes[i]->has_leader)
-            t->loads[count++] = (struct partition_load){.partition = i, .waiting = t->lanes[i]->count};
+            t->loads[count++] =
+                (struct partition_load){.partition = i, .waiting = t->lanes[i]->count};
     }
     /* None has a leader: any will do, its records wait for one. */
     for (int32_t i = 0; count == 0 && i < t->lane_count; i++)
         t->loads[i] = (struct partition_load){.partition = i};
-    return partition_draw(t->loads, count ? count : (size_t)t->lane_count, p->settings.producer.adaptive, &p->rng);
+    return partition_draw(t->loads, count ? count : (size_t)t->lane_count,
+                          p->settings.producer.adaptive, &p->rng);
 }
 
 static struct lane *lane_for(sluice_producer *p, struct target *t, struct slice key)
@@ -230,9 +244,11 @@ static void sticky_note(struct target *t, struct slice key, size_t size)
         t->sticky_left -= size < t->sticky_left ? size : t->sticky_left;
 }
 
-/* --- sending ------------------------------------------------------------------------------------------ */
+/* --- sending
+ * ------------------------------------------------------------------------------------------ */
 
-static int too_large(struct sluice_error *error, const char *topic, size_t size, const char *limit, size_t max)
+static int too_large(struct sluice_error *error, const char *topic, size_t size, const char *limit,
+                     size_t max)
 {
     char detail[160];
     snprintf(detail, sizeof detail, "the record is %zu bytes, %s is %zu", size, limit, max);
@@ -257,12 +273,13 @@ static int send_locked(sluice_producer *p, int32_t partition, const struct sluic
     bool wake = false;
     for (;;) {
         struct lane *lane = partition < 0 ? lane_for(p, t, r->key) : t->lanes[partition];
-        const int64_t timestamp_ms = record->timestamp_ms ? record->timestamp_ms : loop_wall_ms(p->shell.loop);
+        const int64_t timestamp_ms =
+            record->timestamp_ms ? record->timestamp_ms : loop_wall_ms(p->shell.loop);
         size_t size;
         err e = OK;
         if (!accumulator_add(&p->acc, lane, r, timestamp_ms, record->opaque, &size))
-            e = accumulator_open(&p->acc, lane, r, timestamp_ms, record->opaque, loop_clock_us(p->shell.loop), &size,
-                                 &wake);
+            e = accumulator_open(&p->acc, lane, r, timestamp_ms, record->opaque,
+                                 loop_clock_us(p->shell.loop), &size, &wake);
         if (e == OK) {
             if (partition < 0)
                 sticky_note(t, r->key, size);
@@ -283,13 +300,15 @@ static int send_locked(sluice_producer *p, int32_t partition, const struct sluic
             continue;
         post_unlock(p, wake);
         if (e == E_MESSAGE_TOO_LARGE)
-            return too_large(error, record->topic, record_size(r), "buffer.memory", p->settings.producer.buffer_memory);
-        return refuse(error, e, "send", record->topic, "buffer.memory is used up by records that are not delivered");
+            return too_large(error, record->topic, record_size(r), "buffer.memory",
+                             p->settings.producer.buffer_memory);
+        return refuse(error, e, "send", record->topic,
+                      "buffer.memory is used up by records that are not delivered");
     }
 }
 
-static int send_record(sluice_producer *p, int32_t partition, const struct sluice_record *record, int64_t timeout_ms,
-                       const struct record *r, struct sluice_error *error)
+static int send_record(sluice_producer *p, int32_t partition, const struct sluice_record *record,
+                       int64_t timeout_ms, const struct record *r, struct sluice_error *error)
 {
     struct shell_call call;
     const err e = shell_begin(&p->shell, &call, timeout_of(p, timeout_ms));
@@ -308,16 +327,18 @@ static struct slice slice_given(const void *data, size_t size)
     return slice_of(data, data ? size : 0);
 }
 
-static int send_with_headers(sluice_producer *p, int32_t partition, const struct sluice_record *record,
-                             int64_t timeout_ms, struct record *r, struct sluice_error *error)
+static int send_with_headers(sluice_producer *p, int32_t partition,
+                             const struct sluice_record *record, int64_t timeout_ms,
+                             struct record *r, struct sluice_error *error)
 {
     struct record_header some[HEADERS_ON_STACK];
     const size_t count = record->header_count;
-    struct record_header *headers = count <= HEADERS_ON_STACK ? some : mem_alloc(count * sizeof *headers);
+    struct record_header *headers =
+        count <= HEADERS_ON_STACK ? some : mem_alloc(count * sizeof *headers);
     for (size_t i = 0; i < count; i++) {
         const struct sluice_header *h = &record->headers[i];
-        headers[i] =
-            (struct record_header){.key = slice_str(h->key), .value = slice_given(h->value, h->value_size)};
+        headers[i] = (struct record_header){.key = slice_str(h->key),
+                                            .value = slice_given(h->value, h->value_size)};
     }
     r->headers = headers;
     r->header_count = count;
@@ -327,33 +348,37 @@ static int send_with_headers(sluice_producer *p, int32_t partition, const struct
     return code;
 }
 
-static int send_any(sluice_producer *p, int32_t partition, const struct sluice_record *record, int64_t timeout_ms,
-                    struct sluice_error *error)
+static int send_any(sluice_producer *p, int32_t partition, const struct sluice_record *record,
+                    int64_t timeout_ms, struct sluice_error *error)
 {
     struct record r = {.key = slice_given(record->key, record->key_size),
                        .value = slice_given(record->value, record->value_size)};
     if (record->timestamp_ms < 0)
-        return refuse(error, E_INVALID_TIMESTAMP, "send", record->topic, "the timestamp is negative");
+        return refuse(error, E_INVALID_TIMESTAMP, "send", record->topic,
+                      "the timestamp is negative");
     if (record->header_count)
         return send_with_headers(p, partition, record, timeout_ms, &r, error);
     return send_record(p, partition, record, timeout_ms, &r, error);
 }
 
-int sluice_producer_send(sluice_producer *producer, const struct sluice_record *record, int64_t timeout_ms,
-                         struct sluice_error *error)
+int sluice_producer_send(sluice_producer *producer, const struct sluice_record *record,
+                         int64_t timeout_ms, struct sluice_error *error)
 {
     return send_any(producer, -1, record, timeout_ms, error);
 }
 
-int sluice_producer_send_to(sluice_producer *producer, int32_t partition, const struct sluice_record *record,
-                            int64_t timeout_ms, struct sluice_error *error)
+int sluice_producer_send_to(sluice_producer *producer, int32_t partition,
+                            const struct sluice_record *record, int64_t timeout_ms,
+                            struct sluice_error *error)
 {
     if (partition < 0)
-        return refuse(error, E_UNKNOWN_TOPIC_OR_PARTITION, "send", record->topic, "the partition is negative");
+        return refuse(error, E_UNKNOWN_TOPIC_OR_PARTITION, "send", record->topic,
+                      "the partition is negative");
     return send_any(producer, partition, record, timeout_ms, error);
 }
 
-/* --- the other calls ---------------------------------------------------------------------------------- */
+/* --- the other calls
+ * ---------------------------------------------------------------------------------- */
 
 static int flush_result(sluice_producer *p, err e, uint64_t below, struct sluice_error *error)
 {
@@ -387,8 +412,8 @@ int sluice_producer_flush(sluice_producer *producer, int64_t timeout_ms, struct 
     return code;
 }
 
-int sluice_producer_partitions(sluice_producer *producer, const char *topic, int64_t timeout_ms, int32_t *count,
-                               struct sluice_error *error)
+int sluice_producer_partitions(sluice_producer *producer, const char *topic, int64_t timeout_ms,
+                               int32_t *count, struct sluice_error *error)
 {
     sluice_producer *p = producer;
     struct shell_call call;
@@ -422,7 +447,8 @@ int sluice_producer_close(sluice_producer *producer, int64_t timeout_ms, struct 
     if (!producer)
         return problem_none(error);
     if (loop_is_current(producer->shell.loop) && atomic_load(&producer->shell.in_callback))
-        return problem(error, E_NOT_PERMITTED, "close producer", "", "a callback cannot close its own handle");
+        return problem(error, E_NOT_PERMITTED, "close producer", "",
+                       "a callback cannot close its own handle");
     const int code = sluice_producer_flush(producer, timeout_ms, error);
     shell_stop(&producer->shell);
     producer_free(producer);

@@ -15,14 +15,15 @@
 #include "clients/lib/shell.h"
 #include "proto/wire/codec.h"
 
-/* A topic that was sent to. Freed with the producer, or once nobody waits for a topic that does not exist. */
+/* A topic that was sent to. Freed with the producer, or once nobody waits for a topic that does not
+ * exist. */
 struct target {
     char *name;
-    bool is_ready; /* lanes are there */
+    bool is_ready;  /* lanes are there */
     bool is_wanted; /* the loop has asked for it */
     unsigned waiters;
     /* Why it is not ready: final if the class says so. */
-    int32_t error;
+    err error;
     enum err_class error_class;
     char *explanation;
     struct lane **lanes; /* by partition; a lane never moves */
@@ -31,7 +32,7 @@ struct target {
     int32_t sticky; /* -1: to be drawn */
     size_t sticky_left;
     struct partition_load *loads; /* lane_count of them: scratch */
-    struct topic *topic; /* the loop's */
+    struct topic *topic;          /* the loop's */
     UT_hash_handle hh;
 };
 
@@ -48,7 +49,8 @@ struct sluice_producer {
     struct target *last;    /* found last */
     struct mail mail;
     bool is_posted;
-    bool has_failed; /* since the last flush that told */
+    bool targets_changed; /* one is new, or nobody waits for it any more */
+    bool has_failed;      /* since the last flush that told */
     struct sluice_error first_failure;
     struct sluice_producer_stats stats;
     struct rng rng; /* of the partitioner */
@@ -71,8 +73,10 @@ void sender_on_mail(struct mail *m);
 void sender_deinit(struct sluice_producer *p);
 
 /* --- producer.c ------------------------------------------------------------------------------- */
-/* On a loop that somebody else turns, before and after which it must be called: for tests and simulators. */
-int producer_new_driven(struct loop *l, uint64_t seed, const sluice_config *config,
+/* On a loop that somebody else turns (shell_drive): for tests and simulators. Made and closed
+ * between turns. */
+int producer_new_driven(struct loop *l, void (*turn)(void *arg, int64_t timeout_us), void *arg,
+                        uint64_t seed, const sluice_config *config,
                         const struct sluice_producer_callbacks *callbacks, sluice_producer **out,
                         struct sluice_error *error);
 void target_free(struct target *t);

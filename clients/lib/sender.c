@@ -3,7 +3,8 @@
  * The producer's loop side. One pass of the pump, at the end of a turn in which
  * anything changed:
  *
- *   due parcels -> ready lanes -> one request per broker at a time, filled up to max.request.size -> sealed -> sent
+ *   due parcels -> ready lanes -> one request per broker at a time, filled up to max.request.size
+ * -> sealed -> sent
  *
  * and an answer's way back: result per partition -> verdict (delivered, again,
  * alone, failed) -> parcels back to the lane's front, or done -> callbacks in the
@@ -27,14 +28,15 @@ struct part {
     size_t count, size;
 };
 
-/* A request, with one or more lanes of a broker: freed when it was answered and the connection holds none of its bytes. */
+/* A request, with one or more lanes of a broker: freed when it was answered and the connection
+ * holds none of its bytes. */
 struct dispatch {
     struct dispatch *next; /* of those made in one pass */
     struct sluice_producer *p;
     struct outlet *outlet;
     struct part *parts;
     size_t count, capacity;
-    size_t size;         /* bytes of batches, as they were before they were sealed */
+    size_t size; /* bytes of batches, as they were before they were sealed */
     size_t parcel_count;
     unsigned references; /* the answer, and each piece that is borrowed */
 };
@@ -43,8 +45,8 @@ struct dispatch {
 struct outlet {
     struct outlet *next;
     struct node *node;
-    int32_t inflight;          /* requests */
-    struct dispatch *open;     /* being filled in this pass */
+    int32_t inflight;      /* requests */
+    struct dispatch *open; /* being filled in this pass */
 };
 
 enum verdict { DELIVERED, AGAIN, ALONE, FAILED };
@@ -55,7 +57,8 @@ static void pump_soon(sluice_producer *p)
         loop_defer(p->shell.loop, &p->pump);
 }
 
-/* --- requests: making -------------------------------------------------------------------------------- */
+/* --- requests: making
+ * -------------------------------------------------------------------------------- */
 
 static struct outlet *outlet_of(sluice_producer *p, struct node *n)
 {
@@ -87,7 +90,8 @@ static void dispatch_add(struct dispatch *d, struct lane *lane)
     const size_t max = d->p->settings.producer.request_size_max;
     struct part *part = &d->parts[d->count++];
     part->lane = lane;
-    part->count = accumulator_take(a, lane, max > d->size ? max - d->size : 0, &part->first, &part->size);
+    part->count =
+        accumulator_take(a, lane, max > d->size ? max - d->size : 0, &part->first, &part->size);
     d->size += part->size;
     d->parcel_count += part->count;
 }
@@ -101,7 +105,8 @@ static void dispatch_unref(struct dispatch *d)
     mem_free(d);
 }
 
-/* --- sealing: compression and checksum, by the loop alone ----------------------------------------------- */
+/* --- sealing: compression and checksum, by the loop alone
+ * ----------------------------------------------- */
 
 static struct target *target_of(const struct lane *lane)
 {
@@ -111,13 +116,16 @@ static struct target *target_of(const struct lane *lane)
 static enum batch_codec compress(sluice_producer *p, struct parcel *parcel)
 {
     const enum batch_codec codec = p->settings.producer.codec;
-    const struct slice records = slice_of(parcel->bytes + BATCH_HEADER_SIZE, parcel->used - BATCH_HEADER_SIZE);
+    const struct slice records =
+        slice_of(parcel->bytes + BATCH_HEADER_SIZE, parcel->used - BATCH_HEADER_SIZE);
     if (codec == CODEC_NONE)
         return CODEC_NONE;
     buf_clear(&p->compressed);
-    if (codec_compress(p->codec, codec, p->settings.producer.codec_level, records, &p->compressed) ||
-        p->compressed.size >= records.size)
-        return CODEC_NONE; /* what does not shrink goes as it is */
+    if (codec_compress(p->codec, codec, p->settings.producer.codec_level, records,
+                       &p->compressed) ||
+        p->compressed.size >= records.size || records.size > codec_limit(p->compressed.size))
+        return CODEC_NONE; /* what does not shrink, or shrinks more than readers believe, goes as it
+                              is */
     memcpy(parcel->bytes + BATCH_HEADER_SIZE, p->compressed.data, p->compressed.size);
     parcel->wire_size = BATCH_HEADER_SIZE + p->compressed.size;
     return codec;
@@ -157,7 +165,8 @@ static void seal(sluice_producer *p, struct parcel *parcel)
     parcel->topic_crc = topic_crc;
 }
 
-/* --- requests: sending ------------------------------------------------------------------------------------ */
+/* --- requests: sending
+ * ------------------------------------------------------------------------------------ */
 
 static void on_answer(void *arg, err e, struct slice response);
 
@@ -197,8 +206,9 @@ static size_t pieces_fill(struct dispatch *d, const size_t *head_sizes, const ui
             *loan = (struct loan){.d = d, .parcel = parcel};
             parcel->borrowed++;
             d->references++;
-            pieces[n++] = (struct rpc_piece){
-                .data = slice_of(parcel->bytes, parcel->wire_size), .release = on_release, .arg = loan};
+            pieces[n++] = (struct rpc_piece){.data = slice_of(parcel->bytes, parcel->wire_size),
+                                             .release = on_release,
+                                             .arg = loan};
         }
     }
     return n;
@@ -220,9 +230,12 @@ static void parts_fill(struct dispatch *d, struct produce_part *parts)
         parts[i] = (struct produce_part){
             .first_of_topic = t != before,
             .topic_name = slice_str(t->name),
-            .topic_id = t->topic->has_id ? slice_of(t->topic->id.bytes, sizeof t->topic->id.bytes) : slice_of(NULL, 0),
+            .topic_id = t->topic->has_id ? slice_of(t->topic->id.bytes, sizeof t->topic->id.bytes)
+                                         : slice_of(NULL, 0),
             .partition = (uint32_t)lane->partition,
-            .leader_epoch = lane->partition < t->topic->partition_count ? t->topic->leaders[lane->partition].epoch : -1,
+            .leader_epoch = lane->partition < t->topic->partition_count
+                                ? t->topic->leaders[lane->partition].epoch
+                                : -1,
             .batches = slice_of(NULL, size),
         };
         before = t;
@@ -238,7 +251,8 @@ static int64_t answer_timeout_us(const struct dispatch *d)
         if (d->parts[i].first->created_us < oldest_us)
             oldest_us = d->parts[i].first->created_us;
     }
-    const int64_t left_us = oldest_us + s->producer.delivery_timeout_us - loop_now_us(d->p->shell.loop);
+    const int64_t left_us =
+        oldest_us + s->producer.delivery_timeout_us - loop_now_us(d->p->shell.loop);
     const int64_t us = left_us < s->request_timeout_us ? left_us : s->request_timeout_us;
     return us > 1000 ? us : 1000;
 }
@@ -252,8 +266,8 @@ static void dispatch_send(struct dispatch *d)
     struct rpc_piece *pieces = mem_alloc((d->count + d->parcel_count) * sizeof *pieces);
     parts_fill(d, parts);
     const int64_t timeout_us = answer_timeout_us(d);
-    produce_request_heads(p->settings.producer.acks, (uint32_t)(timeout_us / 1000), parts, d->count, heads,
-                          head_sizes);
+    produce_request_heads(p->settings.producer.acks, (uint32_t)(timeout_us / 1000), parts, d->count,
+                          heads, head_sizes);
     const size_t count = pieces_fill(d, head_sizes, heads, pieces);
 
     pthread_mutex_lock(&p->mutex);
@@ -264,14 +278,16 @@ static void dispatch_send(struct dispatch *d)
     pthread_mutex_unlock(&p->mutex);
 
     const bool is_answered = p->settings.producer.acks != 0;
-    link_send(&d->outlet->node->link, pieces, count, is_answered ? timeout_us : 0, is_answered ? on_answer : NULL, d);
+    link_send(&d->outlet->node->link, pieces, count, is_answered ? timeout_us : 0,
+              is_answered ? on_answer : NULL, d);
     mem_free(parts);
     mem_free(head_sizes);
     mem_free(heads);
     mem_free(pieces);
 }
 
-/* --- outcomes ---------------------------------------------------------------------------------------------- */
+/* --- outcomes
+ * ---------------------------------------------------------------------------------------------- */
 
 /* What happened to one part, from the wire or from its failure. */
 struct outcome {
@@ -279,7 +295,8 @@ struct outcome {
     int64_t base_offset, log_append_time_ms;
 };
 
-static enum verdict judge(const struct sluice_producer *p, const struct part *part, const struct outcome *o)
+static enum verdict judge(const struct sluice_producer *p, const struct part *part,
+                          const struct outcome *o)
 {
     if (o->error.code == OK)
         return DELIVERED;
@@ -297,13 +314,13 @@ static enum verdict judge(const struct sluice_producer *p, const struct part *pa
     return AGAIN;
 }
 
-static struct sluice_error *failure_new(const struct lane *lane, const struct node *n, const struct wire_error *w,
-                                        unsigned attempts)
+static struct sluice_error *failure_new(const struct lane *lane, const struct node *n,
+                                        const struct wire_error *w, unsigned attempts)
 {
     struct sluice_error *error = MEM_NEW(struct sluice_error);
     char node[NODE_TEXT], where[sizeof error->where], more[64];
-    snprintf(where, sizeof where, "topic %.*s partition %d%s%s", TOPIC_NAME_MAX, target_of(lane)->name,
-             lane->partition, n ? ", " : "", n ? node_text(n, node) : "");
+    snprintf(where, sizeof where, "topic %.*s partition %d%s%s", TOPIC_NAME_MAX,
+             target_of(lane)->name, lane->partition, n ? ", " : "", n ? node_text(n, node) : "");
     problem_wire(error, w, "produce", where);
     if (attempts > 1) {
         snprintf(more, sizeof more, ", after %u attempts", attempts);
@@ -337,14 +354,15 @@ static void part_again(sluice_producer *p, struct part *part)
     struct lane *lane = part->lane;
     lane->failures++;
     lane->retry_at_us = loop_now_us(p->shell.loop) + backoff_us(p->settings.retry_backoff_us,
-                                                                p->settings.retry_backoff_max_us, lane->failures,
-                                                                &p->loop_rng);
+                                                                p->settings.retry_backoff_max_us,
+                                                                lane->failures, &p->loop_rng);
     p->stats.retries += part->count;
     accumulator_give_back(&p->acc, lane, part->first, part->count);
 }
 
 /* With the mutex. */
-static void part_end(sluice_producer *p, struct part *part, const struct node *n, const struct outcome *o)
+static void part_end(sluice_producer *p, struct part *part, const struct node *n,
+                     const struct outcome *o)
 {
     struct lane *lane = part->lane;
     const struct parcel *last = part->first;
@@ -370,7 +388,8 @@ static void part_end(sluice_producer *p, struct part *part, const struct node *n
     }
 }
 
-/* --- telling the application -------------------------------------------------------------------------------- */
+/* --- telling the application
+ * -------------------------------------------------------------------------------- */
 
 static void tell_parcel(sluice_producer *p, const struct parcel *parcel)
 {
@@ -404,7 +423,8 @@ static void tell(sluice_producer *p, struct parcel *done)
     while (done) {
         struct parcel *parcel = done;
         done = done->next;
-        *(parcel->error ? &p->stats.records_failed : &p->stats.records_acked) += parcel->record_count;
+        *(parcel->error ? &p->stats.records_failed : &p->stats.records_acked) +=
+            parcel->record_count;
         if (parcel->error && !p->has_failed) {
             p->has_failed = true;
             p->first_failure = *parcel->error;
@@ -421,7 +441,8 @@ static void tell(sluice_producer *p, struct parcel *done)
     shell_notify(&p->shell);
 }
 
-/* Frees what was told while a connection still held it. With the mutex. True: some memory came free. */
+/* Frees what was told while a connection still held it. With the mutex. True: some memory came
+ * free. */
 static bool reap(sluice_producer *p)
 {
     bool freed = false;
@@ -438,7 +459,9 @@ static bool reap(sluice_producer *p)
     return freed;
 }
 
-/* --- answers -------------------------------------------------------------------------------------------------- */
+/* --- answers
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static bool is_about(const struct produce_result *r, const struct part *part, const char *topic)
 {
@@ -461,21 +484,23 @@ static void outcomes_read(struct dispatch *d, struct slice body, struct outcome 
                 outcomes[i].error = wire_error_of(E_CORRUPT);
             return;
         }
-        outcomes[i] = (struct outcome){.error = wire_error_of(r.error),
-                                       .base_offset = r.error ? -1 : r.base_offset,
-                                       .log_append_time_ms = r.error ? -1 : r.log_append_time_ms};
-        outcomes[i].error.message = r.error_message;
+        outcomes[i] =
+            (struct outcome){.error = wire_error_result(r.error, r.error_class, r.error_message),
+                             .base_offset = r.error ? -1 : r.base_offset,
+                             .log_append_time_ms = r.error ? -1 : r.log_append_time_ms};
         if (r.error && r.leader_id >= 0)
-            client_hint_leader(cl, t->topic, part->lane->partition, r.leader_id, r.leader_host, r.leader_port,
-                               r.leader_epoch);
+            client_hint_leader(cl, t->topic, part->lane->partition, r.leader_id, r.leader_host,
+                               r.leader_port, r.leader_epoch);
     }
 }
 
-static void outcomes_fill(struct dispatch *d, err e, struct slice response, struct outcome *outcomes)
+static void outcomes_fill(struct dispatch *d, err e, struct slice response,
+                          struct outcome *outcomes)
 {
     struct slice body = {0};
     const bool is_answered = d->p->settings.producer.acks != 0;
-    const struct wire_error error = is_answered ? call_answer(API_PRODUCE, e, response, &body) : wire_error_of(OK);
+    const struct wire_error error =
+        is_answered ? call_answer(API_PRODUCE, e, response, &body) : wire_error_of(OK);
     for (size_t i = 0; i < d->count; i++)
         outcomes[i] = (struct outcome){.error = error, .base_offset = -1, .log_append_time_ms = -1};
     if (is_answered && error.code == OK)
@@ -497,7 +522,8 @@ static void on_answer(void *arg, err e, struct slice response)
     struct parcel *done = NULL, **end = &done;
     pthread_mutex_lock(&p->mutex);
     for (size_t i = 0; i < d->count; i++) {
-        must_refresh |= outcomes[i].error.err_class == CLASS_REROUTE || outcomes[i].error.err_class == CLASS_STORAGE;
+        must_refresh |= outcomes[i].error.err_class == CLASS_REROUTE ||
+                        outcomes[i].error.err_class == CLASS_STORAGE;
         part_end(p, &d->parts[i], n, &outcomes[i]);
         *end = accumulator_collect(&p->acc, d->parts[i].lane);
         while (*end)
@@ -515,9 +541,12 @@ static void on_answer(void *arg, err e, struct slice response)
     pump_soon(p);
 }
 
-/* --- the pump ------------------------------------------------------------------------------------------------- */
+/* --- the pump
+ * -------------------------------------------------------------------------------------------------
+ */
 
-/* Parcels that were not delivered in time, unless they are under way: the request's own deadline is theirs. */
+/* Parcels that were not delivered in time, unless they are under way: the request's own deadline is
+ * theirs. */
 static struct parcel *expire(sluice_producer *p, int64_t now_us)
 {
     struct parcel *done = NULL, **end = &done;
@@ -540,8 +569,9 @@ static struct parcel *expire(sluice_producer *p, int64_t now_us)
         }
         struct wire_error late = wire_error_of(E_TIMED_OUT);
         late.message = buf_slice(&why);
-        parcel->error = failure_new(parcel->lane, client_leader(p->client, t->topic, parcel->lane->partition), &late,
-                                    parcel->attempts);
+        parcel->error =
+            failure_new(parcel->lane, client_leader(p->client, t->topic, parcel->lane->partition),
+                        &late, parcel->attempts);
         buf_deinit(&why);
         accumulator_fail(&p->acc, parcel);
         *end = accumulator_collect(&p->acc, parcel->lane);
@@ -581,7 +611,8 @@ static struct outlet *route(sluice_producer *p, struct lane *lane, struct pass *
 }
 
 /* Into the broker's open request, or a new one. False: it has as many as it may. */
-static bool lane_dispatch(sluice_producer *p, struct outlet *o, struct lane *lane, struct pass *pass)
+static bool lane_dispatch(sluice_producer *p, struct outlet *o, struct lane *lane,
+                          struct pass *pass)
 {
     const size_t size = accumulator_peek_size(&p->acc, lane);
     if (o->open && o->open->size + size > p->settings.producer.request_size_max)
@@ -665,7 +696,9 @@ static void pump(struct deferred *deferred)
     tell(p, late);
 }
 
-/* --- topics ----------------------------------------------------------------------------------------------------- */
+/* --- topics
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static void target_explain(sluice_producer *p, struct target *t)
 {
@@ -735,7 +768,11 @@ static void on_node(void *user, struct node *n)
 static void targets_review(sluice_producer *p)
 {
     struct target *t, *next;
-    HASH_ITER (hh, p->targets, t, next) {
+    if (!p->targets_changed)
+        return;
+    p->targets_changed = false;
+    HASH_ITER(hh, p->targets, t, next)
+    {
         if (!t->is_wanted) {
             t->is_wanted = true;
             t->topic = client_want_topic(p->client, t->name);
@@ -760,7 +797,9 @@ void sender_on_mail(struct mail *m)
     pump_soon(p);
 }
 
-/* --- life --------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static const struct client_events events = {.on_metadata = on_metadata, .on_node = on_node};
 
@@ -799,7 +838,7 @@ void sender_deinit(sluice_producer *p)
     timer_stop(p->shell.loop, &p->timer);
     client_free(p->client);
     /* Closed connections let go of what they borrowed at the end of a turn. */
-    loop_turn(p->shell.loop, 0);
+    shell_settle(&p->shell);
     reap(p);
     fail_all(p);
     CHECK(!p->released);

@@ -57,7 +57,8 @@ void sluice_config_set(sluice_config *config, const char *key, const char *value
     if (!value)
         return;
     config->pairs = mem_realloc(config->pairs, (config->count + 1) * sizeof *config->pairs);
-    config->pairs[config->count++] = (struct pair){.key = mem_strdup(key), .value = mem_strdup(value)};
+    config->pairs[config->count++] =
+        (struct pair){.key = mem_strdup(key), .value = mem_strdup(value)};
 }
 
 const char *sluice_config_get(const sluice_config *config, const char *key)
@@ -66,7 +67,8 @@ const char *sluice_config_get(const sluice_config *config, const char *key)
     return i < config->count ? config->pairs[i].value : NULL;
 }
 
-/* --- the table --------------------------------------------------------------------------------- */
+/* --- the table ---------------------------------------------------------------------------------
+ */
 
 enum {
     P = SLUICE_PRODUCER,
@@ -185,7 +187,8 @@ static const char *const role_tries[] = {[SLUICE_PRODUCER] = "create producer",
                                          [SLUICE_CONSUMER] = "create consumer",
                                          [SLUICE_ADMIN] = "create admin"};
 
-/* --- values ------------------------------------------------------------------------------------ */
+/* --- values ------------------------------------------------------------------------------------
+ */
 
 /* Keys of other kinds of handles go to strays. */
 static void put(struct conf *c, const struct pair *pair, enum sluice_role role, struct buf *strays)
@@ -251,8 +254,9 @@ static void load_producer(struct conf *c, struct settings *s)
     s->producer.retries = conf_int(c, "retries");
     s->producer.inflight_max = conf_int(c, "max.in.flight.requests.per.connection");
     s->producer.codec = (enum batch_codec)conf_enum(c, "compression.type");
-    s->producer.codec_level =
-        conf_int(c, "compression.level") == -1 ? CODEC_LEVEL_DEFAULT : conf_int(c, "compression.level");
+    s->producer.codec_level = conf_int(c, "compression.level") == -1
+                                  ? CODEC_LEVEL_DEFAULT
+                                  : conf_int(c, "compression.level");
     s->producer.adaptive = conf_bool(c, "partitioner.adaptive.partitioning.enable");
     if (s->producer.batch_size > s->producer.buffer_memory / 2)
         conf_problem(c, "batch.size", "is above half of buffer.memory");
@@ -295,7 +299,8 @@ static void load(struct conf *c, enum sluice_role role, struct settings *s)
         load_admin(c, s);
 }
 
-int settings_load(const sluice_config *config, enum sluice_role role, struct settings *out, struct sluice_error *error)
+int settings_load(const sluice_config *config, enum sluice_role role, struct settings *out,
+                  struct sluice_error *error)
 {
     struct conf_key keys[KEY_COUNT + 1] = {0};
     for (size_t i = 0, n = 0; i < KEY_COUNT; i++) {
@@ -320,7 +325,8 @@ int settings_load(const sluice_config *config, enum sluice_role role, struct set
         while (strays.size && strchr("; ", strays.data[strays.size - 1]))
             strays.size--;
         settings_deinit(&s);
-        code = problem(error, E_CONFIG, role_tries[role], "", "%.*s", (int)strays.size, strays.data);
+        code =
+            problem(error, E_CONFIG, role_tries[role], "", "%.*s", (int)strays.size, strays.data);
     } else {
         *out = s;
     }
@@ -336,7 +342,8 @@ void settings_deinit(struct settings *s)
     *s = (struct settings){0};
 }
 
-int sluice_config_check(const sluice_config *config, enum sluice_role role, struct sluice_error *error)
+int sluice_config_check(const sluice_config *config, enum sluice_role role,
+                        struct sluice_error *error)
 {
     struct settings s;
     const int code = settings_load(config, role, &s, error);

@@ -24,7 +24,8 @@ struct settings {
     int64_t retry_backoff_us, retry_backoff_max_us;
     int64_t reconnect_backoff_us, reconnect_backoff_max_us;
     int64_t metadata_max_age_us;
-    int64_t api_timeout_ms; /* what SLUICE_TIMEOUT_DEFAULT is: max.block.ms or default.api.timeout.ms */
+    int64_t
+        api_timeout_ms; /* what SLUICE_TIMEOUT_DEFAULT is: max.block.ms or default.api.timeout.ms */
     bool auto_create;
 
     struct {
@@ -47,7 +48,8 @@ struct settings {
 };
 
 /* SLUICE_OK, or SLUICE_E_CONFIG naming everything that is wrong. tried: "create producer" ... */
-int settings_load(const sluice_config *config, enum sluice_role role, struct settings *out, struct sluice_error *error);
+int settings_load(const sluice_config *config, enum sluice_role role, struct settings *out,
+                  struct sluice_error *error);
 void settings_deinit(struct settings *s);
 
 #endif

@@ -35,9 +35,12 @@ err shell_init(struct shell *s, const char *name)
     return OK;
 }
 
-void shell_drive(struct shell *s, struct loop *l)
+void shell_drive(struct shell *s, struct loop *l, void (*turn)(void *arg, int64_t timeout_us),
+                 void *arg)
 {
     init(s, l);
+    s->turn = turn;
+    s->turn_arg = arg;
 }
 
 static void *run(void *arg)
@@ -72,6 +75,11 @@ void shell_stop(struct shell *s)
     s->has_thread = false;
 }
 
+void shell_settle(struct shell *s)
+{
+    loop_turn(s->loop, 0);
+}
+
 void shell_deinit(struct shell *s)
 {
     CHECK(!s->has_thread);
@@ -79,11 +87,12 @@ void shell_deinit(struct shell *s)
         return;
     exec_free(s->resolver);
     /* What the workers posted is freed by its own callbacks. */
-    loop_turn(s->loop, 0);
+    shell_settle(s);
     loop_free(s->loop);
 }
 
-/* --- waiting ------------------------------------------------------------------------------------ */
+/* --- waiting ------------------------------------------------------------------------------------
+ */
 
 err shell_begin(struct shell *s, struct shell_call *call, int64_t timeout_ms)
 {
@@ -111,7 +120,8 @@ int64_t shell_left_ms(struct shell *s, const struct shell_call *call)
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t timeout_us)
 {
-    const struct timespec ts = {.tv_sec = timeout_us / 1000000, .tv_nsec = timeout_us % 1000000 * 1000};
+    const struct timespec ts = {.tv_sec = timeout_us / 1000000,
+                                .tv_nsec = timeout_us % 1000000 * 1000};
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, &ts, NULL, 0);
 }
 
@@ -126,12 +136,13 @@ err shell_wait(struct shell *s, struct shell_call *call, uint32_t seen)
     if (left_us <= 0)
         return E_TIMED_OUT;
     if (s->resolver) {
-        /* Announced before the futex looks at the word: whoever changes it after that sees a waiter. */
+        /* Announced before the futex looks at the word: whoever changes it after that sees a
+         * waiter. */
         atomic_fetch_add(&s->waiters, 1);
         futex_wait(&s->changes, seen, left_us);
         atomic_fetch_sub(&s->waiters, 1);
     } else if (shell_look(s) == seen) {
-        loop_turn(s->loop, left_us);
+        s->turn(s->turn_arg, left_us);
     }
     if (atomic_load(&s->wakeups) != call->wakeups) {
         atomic_store(&s->woken, false);

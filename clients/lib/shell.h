@@ -36,21 +36,27 @@ struct shell {
     struct exec *resolver; /* NULL: driven */
     pthread_t thread;
     bool has_thread;
-    atomic_bool in_callback; /* the thread inside the loop is calling the application */
+    void (*turn)(void *arg, int64_t timeout_us); /* driven: instead of a wait */
+    void *turn_arg;
+    atomic_bool in_callback;  /* the thread inside the loop is calling the application */
     _Atomic uint32_t changes; /* the futex */
     _Atomic uint32_t waiters;
     _Atomic uint32_t wakeups; /* shell_wakeup calls, to tell those who wait now */
     atomic_bool woken;        /* one that nobody has seen yet */
 };
 
-/* The loop runs on a new thread once shell_start is called; until then everything on it may be made. E_STORAGE: no
- * descriptors or no thread. */
+/* The loop runs on a new thread once shell_start is called; until then everything on it may be
+ * made. E_STORAGE: no descriptors or no thread. */
 err shell_init(struct shell *s, const char *name) MUST_USE;
 err shell_start(struct shell *s) MUST_USE;
-/* On a loop that the caller turns. */
-void shell_drive(struct shell *s, struct loop *l);
+/* On a loop that the caller turns; turn lets it, and all it talks to, do something, and returns
+ * after timeout_us. */
+void shell_drive(struct shell *s, struct loop *l, void (*turn)(void *arg, int64_t timeout_us),
+                 void *arg);
 /* Ends the thread: what is on the loop may be freed after it, by the caller. */
 void shell_stop(struct shell *s);
+/* After the thread ended: what was closed lets go of all it has. */
+void shell_settle(struct shell *s);
 /* Frees the loop, unless it is driven. */
 void shell_deinit(struct shell *s);
 
@@ -59,8 +65,8 @@ struct shell_call {
     bool may_block;
     uint32_t wakeups;
 };
-/* Any application thread. timeout_ms >= 0. E_CANCELLED: woken up before; then the wakeup is used up. E_NOT_PERMITTED: from a callback,
- * with a timeout that is not 0. */
+/* Any application thread. timeout_ms >= 0. E_CANCELLED: woken up before; then the wakeup is used
+ * up. E_NOT_PERMITTED: from a callback, with a timeout that is not 0. */
 err shell_begin(struct shell *s, struct shell_call *call, int64_t timeout_ms) MUST_USE;
 /* To be read before the condition is looked at, with its mutex held. */
 static inline uint32_t shell_look(struct shell *s)

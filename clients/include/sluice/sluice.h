@@ -24,8 +24,9 @@
  *     sluice_config_free(config);
  *
  * Handles. A handle is opaque. Each producer, consumer and admin has one
- * background thread, which does all its input and output; making one costs a
- * thread and a few connections, so make few and keep them. Nothing connects
+ * background thread, which does all its input and output (and another that
+ * looks up host names, or sleeps); making one costs these and a few
+ * connections, so make few and keep them. Nothing connects
  * before it is needed. A handle does not survive fork().
  *
  * Threads. A producer and an admin may be used from any number of threads. A
@@ -88,9 +89,9 @@ enum sluice_class {
     SLUICE_CLASS_BUG = 7      /* a defect of Sluice: please report it */
 };
 
-/* Numbers are Kafka's where the meaning is the same, Sluice's own from 1000 on; negative ones arise
- * in the library only. A broker newer than this library may send a number that is not here: it
- * arrives as it is, with its class and text. */
+/* Numbers are Kafka's where the meaning is the same, Sluice's own from 1000 on; negative ones
+ * arise in the library only. What a newer broker sends and this table has not arrives as
+ * SLUICE_E_UNKNOWN, with the class and the text it came with. */
 enum sluice_code {
     SLUICE_OK = 0,
     SLUICE_E_OFFSET_OUT_OF_RANGE = 1,
@@ -255,10 +256,10 @@ struct sluice_delivery {
         *error;        /* NULL: delivered as `acks` demands. Valid during the callback. */
     const char *topic; /* valid during the callback */
     int32_t partition;
-    int64_t offset;       /* -1: not known (failed, or acks=0) */
-    int64_t timestamp_ms; /* the record's, or the broker's if the topic stamps them; of a failed
-                             record the batch's first */
-    void *opaque;         /* the record's */
+    int64_t offset;             /* -1: not known (failed, or acks=0) */
+    int64_t log_append_time_ms; /* the broker's time, if the topic stamps its records with it; else
+                                   -1 */
+    void *opaque;               /* the record's */
 };
 
 /*
