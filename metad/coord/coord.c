@@ -7,7 +7,7 @@
 #include "proto/base/check.h"
 #include "proto/base/mem.h"
 
-/* --- requests -------------------------------------------------------------------------- */
+/* --- requests -------------------------------------------------------------------- */
 
 /* A function pointer kept under another type until its own request calls it. */
 typedef void erased_fn(void);
@@ -100,7 +100,7 @@ void coord_queue_drop(struct coord_queue *q)
         coord_request_drop(req);
 }
 
-/* --- handing over, or refusing in the next turn ------------------------------------ */
+/* --- handing over, or refusing in the next turn ---------------------------------- */
 
 static void finish_refused(void *arg)
 {
@@ -183,7 +183,7 @@ static void answer_multi(struct coord_request *req)
     ((coord_multi_fn *)req->done)(req->arg, req->result, req->failed);
 }
 
-/* --- asking ------------------------------------------------------------------------------- */
+/* --- asking ---------------------------------------------------------------------- */
 
 static struct coord_request *read_new(struct coord *c, enum coord_request_kind kind,
                                       const char *path, const struct coord_watch *watch)
@@ -252,7 +252,7 @@ void coord_sync(struct coord *c, coord_done_fn *done, void *arg)
     submit(request_new(c, REQUEST_SYNC, "/", NULL, 0), answer_done, (erased_fn *)done, arg);
 }
 
-/* --- the session ----------------------------------------------------------------------------- */
+/* --- the session ----------------------------------------------------------------- */
 
 void coord_init(struct coord *c, const struct coord_backend *backend, struct loop *l)
 {

@@ -106,7 +106,7 @@ void coord_multi(struct coord *c, const struct coord_op *ops, size_t count, coor
 /* Reads asked after it see what any client had written before it was answered. */
 void coord_sync(struct coord *c, coord_done_fn *done, void *arg);
 
-/* --- the session ---------------------------------------------------------------------- */
+/* --- the session ----------------------------------------------------------------- */
 enum coord_state coord_state(const struct coord *c);
 /* 0: never connected. Another one after each coord_renew. */
 uint64_t coord_session(const struct coord *c);
@@ -122,7 +122,7 @@ void coord_renew(struct coord *c);
  * for what is unanswered. May block for seconds: at the end of a process only. */
 void coord_close(struct coord *c);
 
-/* --- for implementations (coord_request.h) --------------------------------------------- */
+/* --- for implementations (coord_request.h) --------------------------------------- */
 struct coord_request;
 struct coord_backend {
     void (*submit)(struct coord *c, struct coord_request *req); /* takes req */

@@ -76,7 +76,7 @@ struct embedded {
     int outcome; /* a SQLite result code */
 };
 
-/* --- the database ---------------------------------------------------------------------------- */
+/* --- the database ---------------------------------------------------------------- */
 
 static err classify(int code)
 {
@@ -133,8 +133,7 @@ static void run_commit(struct exec_job *job)
     em->outcome = code;
 }
 
-/* --- batches ------------------------------------------------------------------------------------
- */
+/* --- batches --------------------------------------------------------------------- */
 
 static void note_change(struct embedded *em, const char *path)
 {
@@ -316,8 +315,7 @@ static void wake_soon(struct embedded *em)
         timer_start(em->coord.loop, &em->wake, 0, wake, em);
 }
 
-/* --- backend
- * --------------------------------------------------------------------------------------- */
+/* --- backend --------------------------------------------------------------------- */
 
 static struct embedded *self(const struct coord *c)
 {
@@ -396,8 +394,7 @@ static const struct coord_backend backend = {
     .close = embedded_close,
 };
 
-/* --- opening
- * ------------------------------------------------------------------------------------------ */
+/* --- opening --------------------------------------------------------------------- */
 
 static int run(struct embedded *em, const char *sql)
 {

@@ -120,7 +120,7 @@ static bool happens(struct coord_model *m, uint32_t per_million)
     return per_million > 0 && rng_below(m->rng, 1000000) < per_million;
 }
 
-/* --- lanes ----------------------------------------------------------------------------------- */
+/* --- lanes ----------------------------------------------------------------------- */
 
 static void lane_init(struct lane *ln)
 {
@@ -166,8 +166,7 @@ static struct item *item_new(struct coord_request *req, const struct coord_watch
     return it;
 }
 
-/* --- transactions --------------------------------------------------------------------------------
- */
+/* --- transactions ---------------------------------------------------------------- */
 
 static struct coord_op *copy_ops(const struct coord_op *ops, size_t count)
 {
@@ -248,8 +247,7 @@ static int64_t next_apply_us(struct client *cl)
     return cl->apply_due_us;
 }
 
-/* --- the link
- * ------------------------------------------------------------------------------------- */
+/* --- the link -------------------------------------------------------------------- */
 
 static void try_connect(void *arg);
 static void expire_session(void *arg);
@@ -371,8 +369,7 @@ static void try_connect(void *arg)
     client_wake(cl);
 }
 
-/* --- carrying out
- * ---------------------------------------------------------------------------------- */
+/* --- carrying out ---------------------------------------------------------------- */
 
 static void do_write(struct client *cl, struct coord_request *req)
 {
@@ -497,8 +494,7 @@ static void client_wake(struct client *cl)
     timer_start(cl->coord.loop, &cl->turn, due > now ? due - now : 0, take_turn, cl);
 }
 
-/* --- backend
- * -------------------------------------------------------------------------------------------- */
+/* --- backend --------------------------------------------------------------------- */
 
 static struct client *self(const struct coord *c)
 {
@@ -595,9 +591,7 @@ struct coord *coord_model_connect(struct coord_model *m, struct loop *l)
     return &cl->coord;
 }
 
-/* --- faults
- * ------------------------------------------------------------------------------------------------
- */
+/* --- faults ---------------------------------------------------------------------- */
 
 void coord_model_lose_next_write(struct coord *c, enum coord_model_loss when,
                                  const char *path_prefix)

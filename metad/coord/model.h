@@ -40,7 +40,7 @@ void coord_model_free(struct coord_model *m);
 /* A new client with a session of its own, connecting. coord_close ends it. */
 struct coord *coord_model_connect(struct coord_model *m, struct loop *l);
 
-/* --- faults ---------------------------------------------------------------------------- */
+/* --- faults ---------------------------------------------------------------------- */
 enum coord_model_loss { LOSS_BEFORE_EFFECT, LOSS_AFTER_EFFECT };
 /* The connection breaks at the next write of this client whose operations touch a path that begins
  * so ("": any). */

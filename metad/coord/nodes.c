@@ -45,7 +45,7 @@ static char *text(const char *s)
     return (char *)(uintptr_t)s;
 }
 
-/* --- pieces --------------------------------------------------------------------------------- */
+/* --- pieces ---------------------------------------------------------------------- */
 
 static err unpack_properties(Sluice__Property *const *from, size_t count, struct arena *arena,
                              struct property **out, const char **what)
@@ -104,8 +104,7 @@ static bool is_uuid(ProtobufCBinaryData bytes, const struct uuid *id)
     return bytes.len == sizeof id->bytes && memcmp(bytes.data, id->bytes, bytes.len) == 0;
 }
 
-/* --- topics ------------------------------------------------------------------------------------
- */
+/* --- topics ---------------------------------------------------------------------- */
 
 static const char *partition_fault(const Sluice__PartitionNode *p)
 {
@@ -245,8 +244,7 @@ void nodes_pack_topic(const struct topic *t, struct buf *out)
     mem_free(node.config);
 }
 
-/* --- tombstones ----------------------------------------------------------------------------------
- */
+/* --- tombstones ------------------------------------------------------------------ */
 
 void nodes_pack_tombstone(const struct tombstone *t, struct buf *out)
 {
@@ -291,8 +289,7 @@ err nodes_unpack_tombstone(struct slice data, const struct uuid *id, int32_t nod
     return e;
 }
 
-/* --- brokers
- * ---------------------------------------------------------------------------------------- */
+/* --- brokers --------------------------------------------------------------------- */
 
 void nodes_pack_broker(const struct broker *b, struct buf *out)
 {
@@ -417,8 +414,7 @@ err nodes_unpack_broker_configs(struct slice data, int32_t id, int32_t node_vers
     return e;
 }
 
-/* --- the cluster and its controller
- * -------------------------------------------------------------------- */
+/* --- the cluster and its controller ---------------------------------------------- */
 
 void nodes_pack_cluster(const struct cluster_identity *c, struct buf *out)
 {
@@ -483,9 +479,7 @@ void nodes_pack_controller_epoch(int32_t broker_id, struct buf *out)
     msg_pack(&node, out);
 }
 
-/* --- changes
- * ------------------------------------------------------------------------------------------------
- */
+/* --- changes --------------------------------------------------------------------- */
 
 void nodes_pack_changes(const struct changes *c, struct buf *out)
 {

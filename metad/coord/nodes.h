@@ -48,7 +48,7 @@ err nodes_unpack_controller(struct slice data, struct controller_identity *out,
                             const char **what) MUST_USE;
 void nodes_pack_controller_epoch(int32_t broker_id, struct buf *out);
 
-/* --- /changes: the ring of what changed last ----------------------------------------- */
+/* --- /changes: the ring of what changed last ------------------------------------- */
 enum { CHANGES_MAX = 512 };
 struct change {
     uint64_t version;  /* of /changes that announced it */

@@ -54,7 +54,7 @@ static void *grown(void *items, size_t count, size_t *capacity, size_t item)
     return mem_realloc(items, *capacity * item);
 }
 
-/* --- nodes -------------------------------------------------------------------------------- */
+/* --- nodes ----------------------------------------------------------------------- */
 
 static struct node *node_new(struct slice name)
 {
@@ -187,7 +187,7 @@ size_t tree_node_count(const struct tree *t)
     return t->node_count;
 }
 
-/* --- the journal ----------------------------------------------------------------------------- */
+/* --- the journal ----------------------------------------------------------------- */
 
 static struct step *journal(struct tree *t, enum coord_op_kind kind, struct node *n)
 {
@@ -230,8 +230,7 @@ void tree_commit(struct tree *t)
     t->step_count = 0;
 }
 
-/* --- operations ---------------------------------------------------------------------------------
- */
+/* --- operations ------------------------------------------------------------------ */
 
 static err do_check(struct tree *t, const struct coord_op *op, uint64_t session)
 {
@@ -403,8 +402,7 @@ size_t tree_ephemerals(const struct tree *t, uint64_t session, struct buf *paths
     return ephemerals_below(t->root, session, paths);
 }
 
-/* --- watches
- * --------------------------------------------------------------------------------------- */
+/* --- watches --------------------------------------------------------------------- */
 
 void tree_watch(struct tree *t, const char *path, enum tree_watch_kind kind,
                 const struct coord_watch *watch)

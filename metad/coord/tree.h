@@ -36,7 +36,7 @@ size_t tree_node_count(const struct tree *t);
 /* Paths of the ephemeral nodes of a session, each ended by NUL; appends. */
 size_t tree_ephemerals(const struct tree *t, uint64_t session, struct buf *paths);
 
-/* --- watches ------------------------------------------------------------------------ */
+/* --- watches --------------------------------------------------------------------- */
 enum tree_watch_kind { WATCH_NODE, WATCH_CHILDREN };
 void tree_watch(struct tree *t, const char *path, enum tree_watch_kind kind,
                 const struct coord_watch *watch);
@@ -44,7 +44,7 @@ void tree_watch(struct tree *t, const char *path, enum tree_watch_kind kind,
 bool tree_next_fired(struct tree *t, struct coord_watch *out);
 void tree_forget_watches(struct tree *t);
 
-/* --- taking back ---------------------------------------------------------------------- */
+/* --- taking back ----------------------------------------------------------------- */
 void tree_commit(struct tree *t);
 /* To where the last commit was. Watches that fired have fired. */
 void tree_rollback(struct tree *t);

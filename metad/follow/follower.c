@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Work is done in rounds. A round reads /changes, then what has to be read (all
- * of it, or what the ring names), into an edit, and publishes. Within a round
- * READS_MAX operations are under way at most. What goes wrong with the
- * connection ends the round without an image; another one follows.
+ * of it, or what the ring names), into an edit, and publishes. What goes wrong
+ * with the connection ends the round without an image; another one follows.
  *
  * Invariants: 1. One round at a time; its edit is NULL until /changes was read.
  * 2. The watch on /changes is set, or a round is coming that will set it.
  * 3. Versions of published images only grow.
- * 4. A node that does not decode leaves what was known of it as it was.
  */
 #include "metad/follow/follower.h"
 
@@ -17,35 +15,14 @@
 
 #include "metad/coord/nodes.h"
 #include "metad/coord/paths.h"
+#include "metad/follow/reading.h"
 #include "proto/base/check.h"
 #include "proto/base/diag.h"
 #include "proto/base/mem.h"
 
 enum {
-    READS_MAX = 256,
     GONE_BACK_US = 1000 * 1000,
     RECHECK_US = 10 * 1000 * 1000, /* rule C5: a missed notification must be harmless */
-};
-
-struct follower;
-
-/* One thing to read in a round; kept until its end. */
-struct task {
-    struct task *next; /* waiting */
-    struct task *all_next;
-    struct follower *f;
-    const struct task_kind *kind;
-    struct path path;
-    struct uuid topic_id;
-    int32_t broker_id;
-};
-
-struct task_kind {
-    bool is_list;
-    /* Data, or E_NOT_FOUND. */
-    void (*take)(struct follower *f, const struct task *t, err e, struct slice data,
-                 int32_t version);
-    void (*take_list)(struct follower *f, const struct coord_children *children);
 };
 
 struct follower {
@@ -67,16 +44,12 @@ struct follower {
     bool in_round;
     bool has_failed;
     struct cluster_edit *edit;
-    struct task *waiting;
-    struct task *all;
-    size_t reading;  /* operations under way */
+    struct reading *reading;
     bool is_missing; /* there is no /changes: no broker has been here yet */
     bool has_gone_back;
 };
 
 static void begin_round(void *arg);
-static void advance(struct follower *f);
-
 static void arm_recheck(struct follower *f);
 
 static void recheck(void *arg)
@@ -92,213 +65,7 @@ static void arm_recheck(struct follower *f)
     timer_start(f->loop, &f->recheck, RECHECK_US, recheck, f);
 }
 
-/* --- tasks --------------------------------------------------------------------------------------
- */
-
-static struct task *add_task(struct follower *f, const struct task_kind *kind, struct path path)
-{
-    struct task *t = MEM_NEW(struct task);
-    t->f = f;
-    t->kind = kind;
-    t->path = path;
-    t->next = f->waiting;
-    f->waiting = t;
-    t->all_next = f->all;
-    f->all = t;
-    return t;
-}
-
-static struct path fixed_path(const char *text)
-{
-    struct path p = {{0}};
-    CHECK(strlen(text) < sizeof p.text);
-    memcpy(p.text, text, strlen(text) + 1);
-    return p;
-}
-
-static void report_corrupt(const struct task *t, const char *what)
-{
-    static struct diag_limit limit = {.interval_ms = 1000};
-    if (diag_allowed(&limit))
-        diag(DIAG_ERROR, "follower", "a node of the coordination store is damaged; it is ignored",
-             "path=%s why=%s", t->path.text, DIAG_STR(what));
-}
-
-static void take_cluster(struct follower *f, const struct task *t, err e, struct slice data,
-                         int32_t version)
-{
-    struct cluster_identity cluster;
-    const char *what;
-    (void)version;
-    if (e != OK)
-        return;
-    if (nodes_unpack_cluster(data, &cluster, &what) == OK)
-        cluster_edit_id(f->edit, cluster.id);
-    else
-        report_corrupt(t, what);
-}
-
-static void take_controller(struct follower *f, const struct task *t, err e, struct slice data,
-                            int32_t version)
-{
-    struct controller_identity controller = {.broker_id = NO_BROKER};
-    const char *what;
-    (void)version;
-    if (e == OK && nodes_unpack_controller(data, &controller, &what) != OK)
-        report_corrupt(t, what);
-    cluster_edit_controller(f->edit, controller.broker_id);
-}
-
-static void take_broker(struct follower *f, const struct task *t, err e, struct slice data,
-                        int32_t version)
-{
-    struct broker *b;
-    const char *what;
-    (void)version;
-    if (e != OK)
-        cluster_edit_drop_broker(f->edit, t->broker_id);
-    else if (nodes_unpack_broker(data, t->broker_id, &b, &what) == OK)
-        cluster_edit_broker(f->edit, b);
-    else
-        report_corrupt(t, what);
-}
-
-static void take_broker_configs(struct follower *f, const struct task *t, err e, struct slice data,
-                                int32_t version)
-{
-    struct broker_configs *bc;
-    const char *what;
-    if (e != OK)
-        cluster_edit_drop_broker_configs(f->edit, t->broker_id);
-    else if (nodes_unpack_broker_configs(data, t->broker_id, version, &bc, &what) == OK)
-        cluster_edit_broker_configs(f->edit, bc);
-    else
-        report_corrupt(t, what);
-}
-
-static void add_tombstone_task(struct follower *f, const struct uuid *id);
-
-static void take_topic(struct follower *f, const struct task *t, err e, struct slice data,
-                       int32_t version)
-{
-    struct topic *topic;
-    const char *what;
-    if (e == E_NOT_FOUND) {
-        cluster_edit_drop_topic(f->edit, &t->topic_id);
-        add_tombstone_task(f, &t->topic_id); /* deleted, or its tombstone changed */
-        return;
-    }
-    if (nodes_unpack_topic(data, &t->topic_id, version, &topic, &what) == OK)
-        cluster_edit_topic(f->edit, topic);
-    else
-        report_corrupt(t, what);
-}
-
-static void take_tombstone(struct follower *f, const struct task *t, err e, struct slice data,
-                           int32_t version)
-{
-    struct tombstone *tombstone;
-    const char *what;
-    if (e == E_NOT_FOUND)
-        cluster_edit_drop_tombstone(f->edit, &t->topic_id);
-    else if (nodes_unpack_tombstone(data, &t->topic_id, version, &tombstone, &what) == OK)
-        cluster_edit_tombstone(f->edit, tombstone);
-    else
-        report_corrupt(t, what);
-}
-
-static const struct task_kind read_cluster = {.take = take_cluster};
-static const struct task_kind read_controller = {.take = take_controller};
-static const struct task_kind read_broker = {.take = take_broker};
-static const struct task_kind read_broker_configs = {.take = take_broker_configs};
-static const struct task_kind read_topic = {.take = take_topic};
-static const struct task_kind read_tombstone = {.take = take_tombstone};
-
-static void add_topic_task(struct follower *f, const struct uuid *id)
-{
-    add_task(f, &read_topic, path_of_topic(id))->topic_id = *id;
-}
-
-static void add_tombstone_task(struct follower *f, const struct uuid *id)
-{
-    add_task(f, &read_tombstone, path_of_tombstone(id))->topic_id = *id;
-}
-
-static void add_broker_task(struct follower *f, int32_t id)
-{
-    add_task(f, &read_broker, path_of_broker(id))->broker_id = id;
-}
-
-static void add_broker_configs_task(struct follower *f, int32_t id)
-{
-    add_task(f, &read_broker_configs, path_of_broker_configs(id))->broker_id = id;
-}
-
-static void list_brokers_done(struct follower *f, const struct coord_children *children)
-{
-    int32_t id;
-    for (size_t i = 0; i < children->count; i++)
-        if (path_parse_broker(children->names[i], &id) == OK)
-            add_broker_task(f, id);
-}
-
-static void list_broker_configs_done(struct follower *f, const struct coord_children *children)
-{
-    int32_t id;
-    for (size_t i = 0; i < children->count; i++)
-        if (path_parse_broker(children->names[i], &id) == OK)
-            add_broker_configs_task(f, id);
-}
-
-static void list_topics_done(struct follower *f, const struct coord_children *children)
-{
-    struct uuid id;
-    for (size_t i = 0; i < children->count; i++)
-        if (path_parse_topic(children->names[i], &id) == OK)
-            add_topic_task(f, &id);
-}
-
-static void list_tombstones_done(struct follower *f, const struct coord_children *children)
-{
-    struct uuid id;
-    for (size_t i = 0; i < children->count; i++)
-        if (path_parse_topic(children->names[i], &id) == OK)
-            add_tombstone_task(f, &id);
-}
-
-static const struct task_kind list_brokers = {.is_list = true, .take_list = list_brokers_done};
-static const struct task_kind list_broker_configs = {.is_list = true,
-                                                     .take_list = list_broker_configs_done};
-static const struct task_kind list_topics = {.is_list = true, .take_list = list_topics_done};
-static const struct task_kind list_tombstones = {.is_list = true,
-                                                 .take_list = list_tombstones_done};
-
-static void on_task_data(void *arg, err e, struct slice data, const struct coord_stat *stat)
-{
-    struct task *t = arg;
-    struct follower *f = t->f;
-    f->reading--;
-    if (e != OK && e != E_NOT_FOUND)
-        f->has_failed = true;
-    if (!f->has_failed)
-        t->kind->take(f, t, e, data, stat != NULL ? stat->version : 0);
-    advance(f);
-}
-
-static void on_task_list(void *arg, err e, const struct coord_children *children)
-{
-    struct task *t = arg;
-    struct follower *f = t->f;
-    f->reading--;
-    if (e != OK)
-        f->has_failed = true; /* also if it is not there: a cluster in the making */
-    if (!f->has_failed)
-        t->kind->take_list(f, children);
-    advance(f);
-}
-
-/* --- publishing
- * ------------------------------------------------------------------------------------ */
+/* --- publishing ------------------------------------------------------------------ */
 
 static void deliver(struct mail *m)
 {
@@ -329,18 +96,7 @@ static void publish(struct follower *f, struct cluster *img)
         send_image(sub, img);
 }
 
-/* --- rounds
- * ------------------------------------------------------------------------------------------- */
-
-static void drop_tasks(struct follower *f)
-{
-    while (f->all != NULL) {
-        struct task *t = f->all;
-        f->all = t->all_next;
-        mem_free(t);
-    }
-    f->waiting = NULL;
-}
+/* --- rounds ---------------------------------------------------------------------- */
 
 static void round_again(struct follower *f, int64_t delay_us)
 {
@@ -369,7 +125,9 @@ static void end_round(struct follower *f)
     f->in_round = false;
     struct cluster_edit *edit = f->edit;
     f->edit = NULL;
-    drop_tasks(f);
+    if (f->reading != NULL)
+        reading_free(f->reading);
+    f->reading = NULL;
     if (f->has_failed) {
         if (edit != NULL)
             cluster_edit_free(edit);
@@ -387,36 +145,33 @@ static void end_round(struct follower *f)
         round_again(f, 0);
 }
 
-static void start_reading(struct follower *f, struct task *t)
+static void fail_round(struct follower *f)
 {
-    f->reading++;
-    if (t->kind->is_list)
-        coord_children(f->coord, t->path.text, NULL, on_task_list, t);
-    else
-        coord_get(f->coord, t->path.text, NULL, on_task_data, t);
+    f->has_failed = true;
+    end_round(f);
 }
 
-static void advance(struct follower *f)
+static void on_read(void *arg, err e)
 {
-    while (!f->has_failed && f->waiting != NULL && f->reading < READS_MAX) {
-        struct task *t = f->waiting;
-        f->waiting = t->next;
-        start_reading(f, t);
-    }
-    if (f->reading == 0)
+    struct follower *f = arg;
+    if (e == OK)
         end_round(f);
+    else
+        fail_round(f);
+}
+
+static void begin_reading(struct follower *f, const struct cluster *base, uint64_t version)
+{
+    f->edit = cluster_edit_new(base);
+    cluster_edit_version(f->edit, version);
+    f->reading = reading_new(f->coord, f->edit, on_read, f);
 }
 
 static void read_all(struct follower *f, uint64_t version)
 {
-    f->edit = cluster_edit_new(NULL);
-    cluster_edit_version(f->edit, version);
-    add_task(f, &list_tombstones, fixed_path(PATH_DELETED));
-    add_task(f, &list_topics, fixed_path(PATH_TOPICS));
-    add_task(f, &list_broker_configs, fixed_path(PATH_BROKER_CONFIGS));
-    add_task(f, &list_brokers, fixed_path(PATH_BROKER_IDS));
-    add_task(f, &read_controller, fixed_path(PATH_CONTROLLER));
-    add_task(f, &read_cluster, fixed_path(PATH_CLUSTER));
+    begin_reading(f, NULL, version);
+    reading_add_all(f->reading);
+    reading_start(f->reading);
 }
 
 static bool is_later_in_ring(const struct changes *c, size_t at)
@@ -430,26 +185,24 @@ static bool is_later_in_ring(const struct changes *c, size_t at)
     return false;
 }
 
+/* What the ring names since the image's version. */
 static void read_changed(struct follower *f, const struct changes *c, uint64_t version)
 {
     const uint64_t seen = cluster_version(f->image);
-    bool has_brokers = false;
-    f->edit = cluster_edit_new(f->image);
-    cluster_edit_version(f->edit, version);
+    begin_reading(f, f->image, version);
     for (size_t i = 0; i < c->count; i++) {
         const struct change *ch = &c->ring[i];
         if (ch->version <= seen || is_later_in_ring(c, i))
             continue;
         if (ch->broker_id == NO_BROKER) {
-            add_topic_task(f, &ch->topic_id);
-            continue;
+            reading_add_topic(f->reading, &ch->topic_id);
+        } else {
+            reading_add_broker(f->reading, ch->broker_id);
+            reading_add_broker_configs(f->reading, ch->broker_id);
         }
-        has_brokers = true;
-        add_broker_task(f, ch->broker_id);
-        add_broker_configs_task(f, ch->broker_id);
     }
-    if (has_brokers)
-        add_task(f, &read_controller, fixed_path(PATH_CONTROLLER));
+    reading_add_controller(f->reading);
+    reading_start(f->reading);
 }
 
 static void report_gone_back(const struct follower *f, uint64_t version)
@@ -468,11 +221,13 @@ static void decide_reading(struct follower *f, struct slice data, uint64_t versi
     if (f->image != NULL && version < seen) {
         report_gone_back(f, version);
         f->has_gone_back = true;
-        f->has_failed = true;
+        fail_round(f);
         return;
     }
-    if (f->image != NULL && version == seen && !f->must_sync)
-        return; /* nothing new */
+    if (f->image != NULL && version == seen && !f->must_sync) {
+        end_round(f);
+        return;
+    }
     if (nodes_unpack_changes(data, &changes, &what) != OK)
         diag(DIAG_ERROR, "follower", "/changes is damaged; everything is read", "why=%s",
              DIAG_STR(what));
@@ -494,22 +249,19 @@ static void on_changes_fired(void *arg)
 static void on_changes(void *arg, err e, struct slice data, const struct coord_stat *stat)
 {
     struct follower *f = arg;
-    f->reading--;
-    if (e == OK) {
-        f->is_watching = true;
-        f->contact_us = loop_now_us(f->loop);
-        decide_reading(f, data, (uint64_t)stat->version);
-    } else {
+    if (e != OK) {
         f->is_missing = e == E_NOT_FOUND;
-        f->has_failed = true;
+        fail_round(f);
+        return;
     }
-    advance(f);
+    f->is_watching = true;
+    f->contact_us = loop_now_us(f->loop);
+    decide_reading(f, data, (uint64_t)stat->version);
 }
 
 static void read_changes(struct follower *f)
 {
     const struct coord_watch watch = {.fn = on_changes_fired, .arg = f};
-    f->reading++;
     f->is_dirty = false;
     coord_get(f->coord, PATH_CHANGES, f->is_watching ? NULL : &watch, on_changes, f);
 }
@@ -517,12 +269,10 @@ static void read_changes(struct follower *f)
 static void on_synced(void *arg, err e)
 {
     struct follower *f = arg;
-    f->reading--;
     if (e == OK)
         read_changes(f);
     else
-        f->has_failed = true;
-    advance(f);
+        fail_round(f);
 }
 
 static void begin_round(void *arg)
@@ -533,17 +283,13 @@ static void begin_round(void *arg)
     f->has_failed = false;
     f->is_missing = false;
     f->has_gone_back = false;
-    if (!f->must_sync) {
+    if (f->must_sync)
+        coord_sync(f->coord, on_synced, f);
+    else
         read_changes(f);
-        return;
-    }
-    f->reading++;
-    coord_sync(f->coord, on_synced, f);
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------ */
 
 static void on_begin(void *arg)
 {
@@ -581,7 +327,8 @@ void follower_free(struct follower *f)
         cluster_unref(atomic_exchange(&sub->pending, NULL));
     timer_stop(f->loop, &f->again);
     timer_stop(f->loop, &f->recheck);
-    drop_tasks(f);
+    if (f->reading != NULL)
+        reading_free(f->reading);
     if (f->edit != NULL)
         cluster_edit_free(f->edit);
     cluster_unref(f->image);

@@ -76,7 +76,7 @@ static bool is_working(const struct registration *reg)
     return reg->state == WORKING;
 }
 
-/* --- registering ---------------------------------------------------------------------------- */
+/* --- registering ----------------------------------------------------------------- */
 
 static void registered(struct registration *reg, uint64_t incarnation)
 {
@@ -242,8 +242,7 @@ static void on_epoch(void *arg, err e, struct slice data, const struct coord_sta
     coord_get(reg->coord, path_of_broker(reg->opts.broker_id).text, NULL, on_id, reg);
 }
 
-/* --- the cluster
- * ---------------------------------------------------------------------------------- */
+/* --- the cluster ----------------------------------------------------------------- */
 
 static void on_cluster_made(void *arg, err e)
 {
@@ -374,8 +373,7 @@ static void read_cluster(void *arg)
     coord_get(reg->coord, PATH_CLUSTER, NULL, on_cluster, reg);
 }
 
-/* --- life
- * -------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------ */
 
 static void on_begin(void *arg)
 {

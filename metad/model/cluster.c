@@ -19,7 +19,7 @@
 
 enum { SHARDS = 256, SHARD_CAPACITY_MIN = 4 };
 
-/* --- deep copies in one allocation: values first, then the ids, then the strings --------- */
+/* --- deep copies in one allocation: values first, then the ids, then the strings ---- */
 
 struct packer {
     uint8_t *at;
@@ -55,7 +55,7 @@ static void pack_property_strings(struct packer *pk, struct property *props, siz
     }
 }
 
-/* --- topics ------------------------------------------------------------------------------- */
+/* --- topics ---------------------------------------------------------------------- */
 
 struct topic *topic_new(const struct topic *like)
 {
@@ -144,7 +144,7 @@ bool partition_has_isr(const struct partition_state *p, int32_t broker_id)
     return ids_have(p->isr, p->isr_count, broker_id);
 }
 
-/* --- brokers, their configs, tombstones --------------------------------------------------- */
+/* --- brokers, their configs, tombstones ------------------------------------------ */
 
 struct broker *broker_new(const struct broker *like)
 {
@@ -225,7 +225,7 @@ void tombstone_unref(const struct tombstone *t)
     unref(&t->refs, t);
 }
 
-/* --- sharded tables ------------------------------------------------------------------------ */
+/* --- sharded tables -------------------------------------------------------------- */
 
 struct entry {
     uint64_t hash;
@@ -428,7 +428,7 @@ static void table_diff(const struct table *from, const struct table *to, same_ke
     }
 }
 
-/* --- keys ------------------------------------------------------------------------------------ */
+/* --- keys ------------------------------------------------------------------------ */
 
 static bool topic_has_id(const void *value, const void *key)
 {
@@ -469,7 +469,7 @@ static bool tombstones_same_id(const void *a, const void *b)
     return tombstone_has_id(a, &((const struct tombstone *)b)->id);
 }
 
-/* --- sorted lists of counted values, copied whole: brokers are few ---------------------------- */
+/* --- sorted lists of counted values, copied whole: brokers are few --------------- */
 
 struct list {
     const void **items;
@@ -546,8 +546,7 @@ static void list_deinit(struct list *l)
     mem_free(l->items);
 }
 
-/* --- images --------------------------------------------------------------------------------------
- */
+/* --- images ---------------------------------------------------------------------- */
 
 enum { CLUSTER_ID_BYTES = 64 };
 
@@ -751,8 +750,7 @@ void cluster_diff_brokers(const struct cluster *from, const struct cluster *to,
     }
 }
 
-/* --- edits
- * ------------------------------------------------------------------------------------------ */
+/* --- edits ----------------------------------------------------------------------- */
 
 struct cluster_edit *cluster_edit_new(const struct cluster *base)
 {

@@ -44,7 +44,7 @@ struct partition_state {
     uint32_t replica_count, isr_count, eligible_count;
 };
 
-/* --- topics: counted, immutable ------------------------------------------------- */
+/* --- topics: counted, immutable -------------------------------------------------- */
 struct topic {
     _Atomic uint32_t refs;
     struct uuid id;
@@ -67,7 +67,7 @@ const char *topic_config(const struct topic *t, const char *key);
 bool partition_has_replica(const struct partition_state *p, int32_t broker_id);
 bool partition_has_isr(const struct partition_state *p, int32_t broker_id);
 
-/* --- brokers: counted, immutable --------------------------------------------------- */
+/* --- brokers: counted, immutable ------------------------------------------------- */
 struct endpoint {
     const char *listener;
     const char *host;
@@ -113,7 +113,7 @@ struct tombstone {
 struct tombstone *tombstone_new(const struct tombstone *like);
 void tombstone_unref(const struct tombstone *t);
 
-/* --- images -------------------------------------------------------------------------- */
+/* --- images ---------------------------------------------------------------------- */
 struct cluster;
 struct cluster *cluster_ref(const struct cluster *img);
 void cluster_unref(const struct cluster *img); /* NULL is allowed */

@@ -194,7 +194,7 @@ static bool parse_ratio(const struct topic_config_def *d, const char *value, int
     return true;
 }
 
-/* --- values to text, and what is allowed ------------------------------------------- */
+/* --- values to text, and what is allowed ----------------------------------------- */
 
 static void print_int(const struct topic_config_def *d, int64_t value, struct buf *out)
 {
@@ -340,7 +340,7 @@ err topic_configs_check(const struct property *set, size_t count, struct buf *wh
     return result;
 }
 
-/* --- effective values ------------------------------------------------------------------ */
+/* --- effective values ------------------------------------------------------------ */
 
 void topic_config_values_init(struct topic_config_values *values)
 {

@@ -75,7 +75,7 @@ void topic_config_print(enum topic_config config, int64_t value, struct buf *out
  * together. */
 err topic_configs_check(const struct property *set, size_t count, struct buf *why) MUST_USE;
 
-/* --- effective values ------------------------------------------------------------- */
+/* --- effective values ------------------------------------------------------------ */
 struct topic_config_values {
     int64_t v[TOPIC_CONFIG_COUNT];
 };

@@ -108,7 +108,7 @@ void handle_admin(void *user, struct request *r, struct slice body)
         forward(user, r, body, FORWARD_TO_CONTROLLER);
 }
 
-/* --- describe configs -------------------------------------------------------------- */
+/* --- describe configs ------------------------------------------------------------ */
 
 static char *text(const char *s)
 {

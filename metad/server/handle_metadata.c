@@ -38,7 +38,7 @@ size_t handle_metadata_extra(void)
     return sizeof(struct parked);
 }
 
-/* --- the answer ------------------------------------------------------------------------- */
+/* --- the answer ------------------------------------------------------------------ */
 
 static char *text(const char *s)
 {
@@ -203,7 +203,7 @@ static void answer(struct metad *m, struct request *r, const Sluice__MetadataReq
     arena_deinit(&a);
 }
 
-/* --- waiting ------------------------------------------------------------------------------ */
+/* --- waiting --------------------------------------------------------------------- */
 
 static void unpark(struct parked *p)
 {
@@ -285,7 +285,7 @@ void handle_metadata_image(struct metad *m)
     }
 }
 
-/* --- creating what is missing ---------------------------------------------------------------- */
+/* --- creating what is missing ---------------------------------------------------- */
 
 static void on_created(void *arg, err e, struct slice response, const char *why)
 {

@@ -87,7 +87,7 @@ static void bump(_Atomic uint64_t *counter, uint64_t by)
     atomic_store_explicit(counter, now + by, memory_order_relaxed);
 }
 
-/* --- errors on the wire ------------------------------------------------------------------ */
+/* --- errors on the wire ---------------------------------------------------------- */
 
 /* Writes a whole frame: Response { correlation_id, error }. */
 static void write_error(struct conn *c, uint64_t correlation_id, err e, struct slice text)
@@ -121,7 +121,7 @@ static struct slice print_text(char buffer[ERROR_TEXT_MAX], const char *format, 
     return slice_of(buffer, size);
 }
 
-/* --- requests ------------------------------------------------------------------------------- */
+/* --- requests -------------------------------------------------------------------- */
 
 static size_t request_bytes(const struct service *s)
 {
@@ -280,8 +280,7 @@ static void cancel_requests(struct service_conn *sc)
     }
 }
 
-/* --- replies ------------------------------------------------------------------------------------
- */
+/* --- replies --------------------------------------------------------------------- */
 
 void service_reply_message(struct request *r, const void *message)
 {
@@ -345,8 +344,7 @@ void service_reply_forwarded(struct request *r, const struct msg_peek *response)
     service_finish(r, failed ? E_UNKNOWN : OK);
 }
 
-/* --- frames in
- * ------------------------------------------------------------------------------------ */
+/* --- frames in ------------------------------------------------------------------- */
 
 /* Answered without a handler. */
 static void refuse(struct service_conn *sc, uint64_t correlation_id, err e, const char *format, ...)
@@ -509,8 +507,7 @@ static void on_frames_end(struct conn *c)
     }
 }
 
-/* --- connections
- * -------------------------------------------------------------------------------------- */
+/* --- connections ----------------------------------------------------------------- */
 
 static void lane_stopped(struct mail *m);
 
@@ -578,9 +575,7 @@ static void on_accept(void *user, struct conn *c)
         timer_start(ln->loop, &sc->hello_deadline, sl->s->opts.hello_us, hello_is_late, sc);
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------ */
 
 void service_opts_init(struct service_opts *opts)
 {
@@ -720,8 +715,7 @@ void service_free(struct service *s)
     mem_free(s);
 }
 
-/* --- statistics
- * -------------------------------------------------------------------------------------------- */
+/* --- statistics ------------------------------------------------------------------ */
 
 static uint64_t get(const _Atomic uint64_t *counter)
 {

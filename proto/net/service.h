@@ -85,7 +85,7 @@ void service_stop(struct service *s);
 /* After on_stopped, or if no loop runs any more. */
 void service_free(struct service *s);
 
-/* --- requests ------------------------------------------------------------------ */
+/* --- requests -------------------------------------------------------------------- */
 struct request {
     uint64_t correlation_id;
     uint32_t api;
