@@ -259,27 +259,24 @@ static void run_deferred(struct loop *l)
 
 /* --- turns --------------------------------------------------------------------- */
 
-/* How long the loop may sleep: not at all if it has something to do already. */
-static int64_t wait_us(struct loop *l, int64_t timeout_us)
+/* Until when the loop may sleep: not at all if it has something to do already. */
+static int64_t sleep_until(struct loop *l, int64_t timeout_us)
 {
-    if (l->deferred)
+    if (l->deferred || timeout_us == 0)
         return 0;
-    if (l->heap_count && timeout_us != 0) {
-        const int64_t due = l->heap[1]->due_us - loop_clock_us(l);
-        const int64_t until = due > 0 ? due : 0;
-        if (timeout_us < 0 || until < timeout_us)
-            timeout_us = until;
+    int64_t until = loop_next_due_us(l);
+    if (timeout_us > 0) {
+        const int64_t over = loop_clock_us(l) + timeout_us;
+        until = over < until ? over : until;
     }
-    if (timeout_us == 0)
-        return 0;
     atomic_store(&l->asleep, true);
-    return atomic_load(&l->mailbox) || atomic_load(&l->stopping) ? 0 : timeout_us;
+    return atomic_load(&l->mailbox) || atomic_load(&l->stopping) ? 0 : until;
 }
 
 static void turn(struct loop *l, int64_t timeout_us)
 {
     const struct loop_backend_ops *ops = l->backend->ops;
-    ops->wait(l->backend, wait_us(l, timeout_us));
+    ops->wait(l->backend, sleep_until(l, timeout_us));
     atomic_store_explicit(&l->asleep, false, memory_order_relaxed);
     l->now_us = ops->clock_us(l->backend);
     l->in_turn = true;

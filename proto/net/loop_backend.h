@@ -6,8 +6,9 @@
  * time (tests/support/fake_loop.c).
  *
  * A turn calls wait, then clock_us, then dispatch. wait returns when a socket
- * is ready, wake was called since the last wait, or the timeout is over; it
- * runs no callbacks. dispatch calls sock.fn for what is ready; after close
+ * is ready, wake was called since the last wait, or the clock has reached
+ * until_us (0: at once, INT64_MAX: never); it may return earlier, and runs no
+ * callbacks. dispatch calls sock.fn for what is ready; after close
  * nothing is called for that socket, also within one dispatch.
  *
  * The functions of sockets mean what loop.h says of their sock_ namesakes.
@@ -20,7 +21,7 @@
 struct loop_backend_ops {
     int64_t (*clock_us)(const struct loop_backend *b);
     int64_t (*wall_ms)(const struct loop_backend *b);
-    void (*wait)(struct loop_backend *b, int64_t timeout_us);
+    void (*wait)(struct loop_backend *b, int64_t until_us);
     void (*dispatch)(struct loop_backend *b);
     void (*wake)(struct loop_backend *b); /* any thread, signal handlers too */
     void (*free)(struct loop_backend *b);

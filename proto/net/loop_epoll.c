@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loop's door to Linux: epoll, level-triggered, and an eventfd to be woken
- * by. Every descriptor in the epoll set is a `source`; the events of one wait
+ * The loop's door to Linux: epoll, level-triggered, an eventfd to be woken by,
+ * and a timerfd. A timeout given to epoll_wait would program the processor's
+ * timer at each wait, which is dear on virtual machines; the timerfd is set
+ * only when something is due earlier than it is set for, and may fire in vain.
+ *
+ * Every descriptor in the epoll set is a `source`; the events of one wait
  * are an array of them, from which a source that is closed meanwhile is struck
  * out, so that nothing is called for it any more.
  *
@@ -19,6 +23,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,8 +44,9 @@ struct source {
 struct epoll_backend {
     struct loop_backend base;
     int epoll_fd;
-    bool coarse; /* no epoll_pwait2 here: timeouts in whole milliseconds */
     struct source wake;
+    struct source timer;
+    int64_t set_us;  /* when the timer fires; INT64_MAX: it is not set */
     int ready, next; /* events of this wait, and the first not yet dispatched */
     struct epoll_event events[EVENTS_MAX];
 };
@@ -118,35 +124,33 @@ static int64_t wall_ms(const struct loop_backend *b)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static int wait_fine(struct epoll_backend *b, int64_t timeout_us)
+static void set_timer(struct epoll_backend *b, int64_t until_us)
 {
-    const struct timespec t = {.tv_sec = timeout_us / 1000000,
-                               .tv_nsec = timeout_us % 1000000 * 1000};
-    return epoll_pwait2(b->epoll_fd, b->events, EVENTS_MAX, &t, NULL);
+    /* All zero would unset it, so a time that is over is the first nanosecond of all. */
+    struct itimerspec t = {0};
+    if (until_us != INT64_MAX)
+        t.it_value = (struct timespec){until_us / 1000000, until_us % 1000000 * 1000 + 1};
+    CHECK(timerfd_settime(b->timer.fd, TFD_TIMER_ABSTIME, &t, NULL) == 0);
+    b->set_us = until_us;
 }
 
-static int wait_coarse(struct epoll_backend *b, int64_t timeout_us)
-{
-    const int64_t ms = timeout_us < 0 ? -1 : timeout_us / 1000 + (timeout_us % 1000 != 0);
-    return epoll_wait(b->epoll_fd, b->events, EVENTS_MAX, ms > INT32_MAX ? INT32_MAX : (int)ms);
-}
-
-static void backend_wait(struct loop_backend *base, int64_t timeout_us)
+static void backend_wait(struct loop_backend *base, int64_t until_us)
 {
     struct epoll_backend *b = backend_of(base);
-    int n;
-    if (timeout_us > 0 && !b->coarse) {
-        n = wait_fine(b, timeout_us);
-        /* Older kernels and some containers' filters do not have it. */
-        b->coarse = n < 0 && errno != EINTR;
-        if (b->coarse)
-            n = wait_coarse(b, timeout_us);
-    } else {
-        n = wait_coarse(b, timeout_us);
-    }
+    if (until_us > 0 && until_us < b->set_us)
+        set_timer(b, until_us);
+    const int n = epoll_wait(b->epoll_fd, b->events, EVENTS_MAX, until_us > 0 ? -1 : 0);
     CHECK(n >= 0 || errno == EINTR);
     b->ready = n > 0 ? n : 0;
     b->next = 0;
+}
+
+/* The timers themselves are the loop's. */
+static void on_timer(struct source *src, uint32_t events)
+{
+    (void)events;
+    set_timer((struct epoll_backend *)((char *)src - offsetof(struct epoll_backend, timer)),
+              INT64_MAX);
 }
 
 static void backend_dispatch(struct loop_backend *base)
@@ -180,8 +184,10 @@ static void on_wake(struct source *src, uint32_t events)
 static void backend_free(struct loop_backend *base)
 {
     struct epoll_backend *b = backend_of(base);
-    close(b->wake.fd);
-    close(b->epoll_fd);
+    const int fds[] = {b->timer.fd, b->wake.fd, b->epoll_fd};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
     mem_free(b);
 }
 
@@ -643,17 +649,17 @@ err loop_epoll_backend(struct loop_backend **out)
     b->base.ops = &ops;
     b->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     b->wake = (struct source){.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), .fn = on_wake};
-    if (b->epoll_fd < 0 || b->wake.fd < 0) {
+    b->timer = (struct source){.fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC),
+                               .fn = on_timer};
+    b->set_us = INT64_MAX;
+    if (b->epoll_fd < 0 || b->wake.fd < 0 || b->timer.fd < 0) {
         diag(DIAG_ERROR, "net", "cannot make a loop", "errno=%d reason=\"%s\"", errno,
              strerror(errno));
-        if (b->epoll_fd >= 0)
-            close(b->epoll_fd);
-        if (b->wake.fd >= 0)
-            close(b->wake.fd);
-        mem_free(b);
+        backend_free(&b->base);
         return E_STORAGE;
     }
     source_add(b, &b->wake, EPOLLIN);
+    source_add(b, &b->timer, EPOLLIN);
     *out = &b->base;
     return OK;
 }

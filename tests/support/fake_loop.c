@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A stream is two socks that point at each other; what is sent lies in the
- * receiver's queue, with the time it arrives. A turn is told how long it could
- * wait: if that is not zero and no socket is ready, the loop is quiet. When all
+ * receiver's queue, with the time it arrives. A turn is told until when it
+ * could wait: if that is not now and no socket is ready, the loop is quiet. When all
  * are quiet in one round, time goes on.
  */
 #include "tests/support/fake_loop.h"
@@ -361,10 +361,10 @@ static int64_t fake_wall_ms(const struct loop_backend *b)
     return INT64_C(1700000000000) + fake_clock_us(b) / 1000;
 }
 
-static void fake_wait(struct loop_backend *base, int64_t timeout_us)
+static void fake_wait(struct loop_backend *base, int64_t until_us)
 {
     struct fake_backend *b = (struct fake_backend *)base;
-    b->is_quiet = timeout_us != 0;
+    b->is_quiet = until_us > b->w->now_us;
     for (const struct fake_sock *s = b->socks; s && b->is_quiet; s = s->next)
         b->is_quiet = !ready(s);
 }
