@@ -20,7 +20,9 @@ struct reader {
 
 static inline struct reader reader_init(struct slice s)
 {
-    return (struct reader){.at = s.data, .end = s.data + s.size};
+    /* An empty slice may have no data, and NULL is not to be added to. */
+    const uint8_t *at = s.data ? s.data : (const uint8_t *)"";
+    return (struct reader){.at = at, .end = at + s.size};
 }
 
 static inline size_t reader_left(const struct reader *r)

@@ -441,7 +441,8 @@ static inline __attribute__((always_inline)) err
 check_each(const struct batch *b, struct slice records, bool strict, struct batch_summary *out)
 {
     const struct delta_range range = delta_range(b);
-    const uint8_t *p = records.data, *end = records.data + records.size;
+    const struct reader all = reader_init(records);
+    const uint8_t *p = all.at, *end = all.end;
     int64_t max = INT64_MIN;
     uint32_t max_at = 0;
     uint64_t count = 0, lowest = 0; /* the lowest offset delta that may come next */

@@ -41,9 +41,8 @@ static void refuse(struct walk *w, const char *why)
 static void enter(struct walk *w, const ProtobufCMessageDescriptor *type, struct slice bytes)
 {
     CHECK(type->n_fields <= 64);
-    w->levels[w->depth] = (struct level){.type = type, .end = bytes.data + bytes.size};
-    w->r.at = bytes.data;
-    w->r.end = bytes.data + bytes.size;
+    w->r = reader_init(bytes);
+    w->levels[w->depth] = (struct level){.type = type, .end = w->r.end};
 }
 
 static void count_element(struct walk *w)
