@@ -24,16 +24,21 @@ struct flusher;
 struct log;
 struct log_dir;
 struct loop;
+struct exec;
 
-/* home NULL: nothing runs by itself, see flusher_run_now. */
-struct flusher *flusher_new(struct log_dir *dir, struct loop *home);
-/* Ends its thread; what waits is not flushed. Home loop. */
+/* Takes exec (one thread). NULL: nothing runs by itself, see flusher_run_now. */
+struct flusher *flusher_new(struct log_dir *dir, struct exec *exec, struct loop *home);
+/* Ends its thread; what waits is not flushed. On the home loop, which must turn once more if a
+ * group was under way: its callbacks come then, and the memory goes. */
 void flusher_free(struct flusher *f);
 /* The log is locked. It will be flushed to where its end is when the group is taken. */
 void flusher_schedule(struct flusher *f, struct log *g);
 /* Flushes what waits, on this thread, callbacks included. For tests, and for closing when nothing
  * else runs. */
 err flusher_run_now(struct flusher *f);
+
+/* Calls what log_on_flushed set. Home loop, not locked. */
+void flusher_tell(struct log *g, err e);
 
 struct flusher_stats {
     uint64_t groups;

@@ -19,6 +19,8 @@
 #include "proto/base/limits.h"
 #include "proto/base/mem.h"
 
+enum { IDLE_RUNS = 12 }; /* checkpoint runs without a use, until files are closed */
+
 /* --- life --------------------------------------------------------------------------------- */
 
 struct log *log_new(struct log_dir *d, const struct log_identity *id, uint32_t slot,
@@ -218,16 +220,14 @@ err log_epoch_end(struct log *g, int32_t asked, int32_t *epoch, int64_t *end_off
 
 /* --- its identity file: kind partition, version 1 ------------------------------------------- */
 
-err partition_file_write(const struct fsio *io, const char *dir, const struct log_identity *id)
+void partition_file_format(const struct log_identity *id, struct buf *out)
 {
     char hex[UUID_TEXT];
-    struct buf b = {0};
     uuid_text(&id->topic_id, hex);
-    checkpoint_begin(&b, PARTITION_FILE, 1);
-    buf_printf(&b, "topic %s\npartition %" PRIu32 "\ntopic_id %s\n", id->topic, id->partition, hex);
-    const err e = checkpoint_write(io, dir, PARTITION_FILE, &b);
-    buf_deinit(&b);
-    return e;
+    checkpoint_begin(out, PARTITION_FILE, 1);
+    buf_printf(out, "topic %s\npartition %" PRIu32 "\ntopic_id %s\n", id->topic, id->partition,
+               hex);
+    checkpoint_end(out);
 }
 
 static bool key_is(struct slice *body, struct words *w, const char *key)
@@ -477,6 +477,8 @@ err log_roll(struct log *g)
     if (g->sum.segment_count > 0) {
         CHECK(log_active(g)->size > 0);
         segment_seal(log_active(g), &dir);
+        if (log_active(g)->last_append_us || g->has_grown)
+            log_active(g)->last_append_us = g->io->clock_us(g->io);
     }
     struct segment seg;
     const err e = segment_create(&seg, &dir, g->sum.end.offset, &opts);
@@ -498,7 +500,9 @@ err log_roll(struct log *g)
 
 void log_schedule_flush(struct log *g)
 {
-    flusher_schedule(log_dir_flusher(g->dir), g);
+    struct flusher *f = log_dir_flusher(g->dir);
+    if (f)
+        flusher_schedule(f, g);
 }
 
 err log_put_point(struct log *g)
@@ -604,6 +608,9 @@ err log_checkpoint(struct log *g)
         return e;
     e = write_epochs(g);
     log_lock(g);
+    if (g->has_grown && g->is_loaded && g->sum.segment_count)
+        log_active(g)->last_append_us = g->io->clock_us(g->io);
+    g->has_grown = false;
     if (e == OK && g->point_is_stale)
         e = log_put_point(g);
     log_unlock(g);
@@ -614,11 +621,22 @@ err log_checkpoint(struct log *g)
     return e;
 }
 
+void log_spill_indexes(struct log *g)
+{
+    const struct segment_dir dir = log_segment_dir(g);
+    for (uint32_t i = 0; g->is_loaded && i < g->sum.segment_count; i++)
+        segment_spill(&g->segments[i], &dir);
+}
+
 void log_settle(struct log *g)
 {
     const struct segment_dir dir = log_segment_dir(g);
     log_lock(g);
-    if (g->is_loaded && !g->was_used) {
+    if (g->was_used)
+        g->idle_runs = 0;
+    else if (g->idle_runs < IDLE_RUNS)
+        g->idle_runs++;
+    if (g->is_loaded && g->idle_runs == IDLE_RUNS && g->sum.flushed.offset == g->sum.end.offset) {
         for (uint32_t i = 0; i < g->sum.segment_count; i++)
             segment_settle(&g->segments[i], &dir);
         mem_free(g->recent);

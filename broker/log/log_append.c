@@ -121,6 +121,7 @@ static err undo(struct log *g, err e, const struct log_place *mark, bool is_inta
 static err finish(struct log *g)
 {
     g->was_used = true;
+    g->has_grown = true;
     g->point_is_stale = true;
     if (g->conf.fsync)
         log_schedule_flush(g);

@@ -37,10 +37,10 @@ struct log_dir_meta {
 struct log_dir_opts {
     const struct fsio *io;
     const char *path;
-    /* Both NULL in tests: flushing and callbacks then happen in flusher_run_now. */
+    /* Both NULL in tests: flushing happens in flusher_run_now, callbacks where they arise. */
     struct loop *home;
-    bool is_threaded; /* a thread of its own for flushing */
-    struct rng *rng;  /* for the id of a new directory; used only in log_dir_open */
+    struct exec *flush_exec; /* one thread; taken */
+    struct rng *rng;         /* for the id of a new directory; used only in log_dir_open */
     /* Once, when it is fenced, on the home loop (without one: by whoever fenced it). */
     void (*fenced)(void *arg, struct log_dir *d, err e);
     void *fenced_arg;
@@ -50,6 +50,8 @@ struct log_dir_opts {
  * meta file is damaged, or gone while partitions are there. E_UNSUPPORTED_VERSION, E_STORAGE,
  * E_NO_SPACE. */
 err log_dir_open(struct log_dir **out, const struct log_dir_opts *opts) MUST_USE;
+/* Ends flushing; see flusher_free. What was scheduled is not flushed. */
+void log_dir_stop(struct log_dir *d);
 struct log_dir *log_dir_ref(struct log_dir *d);
 void log_dir_unref(struct log_dir *d);
 const char *log_dir_path(const struct log_dir *d);
@@ -65,7 +67,8 @@ err log_dir_set_meta(struct log_dir *d, const struct log_dir_meta *meta) MUST_US
 /* --- start: scan, recover each, begin ------------------------------------------------------ */
 /* Finds out what is there. Not yet written to. */
 err log_dir_scan(struct log_dir *d) MUST_USE;
-bool log_dir_is_clean(const struct log_dir *d); /* has a valid marker */
+/* Was closed cleanly; until log_dir_begin. */
+bool log_dir_is_clean(const struct log_dir *d);
 size_t log_dir_found_count(const struct log_dir *d);
 /* Makes the log of the nth find, recovered; any thread, different n at once. After a clean stop it
  * touches no file. E_NOT_FOUND: that find is no partition. E_STORAGE. A log that cannot be used
@@ -73,7 +76,7 @@ size_t log_dir_found_count(const struct log_dir *d);
 err log_dir_recover(struct log_dir *d, size_t n, const struct log_conf *conf,
                     struct log **out) MUST_USE;
 /* All recovered: from here on it is written to. Removes the marker, durably (rule D6). */
-err log_dir_begin(struct log_dir *d) MUST_USE;
+err log_dir_begin(struct log_dir *d, struct log *const *logs, size_t count) MUST_USE;
 
 /* --- life ------------------------------------------------------------------------------------ */
 /* Makes a partition's directory, durable only after log_dir_sync_created. E_EXISTS. */
@@ -90,8 +93,11 @@ void log_dir_doom(struct log_dir *d, const char *path, bool is_dir, int64_t due_
 bool log_dir_is_fenced(const struct log_dir *d); /* any thread */
 /* Any thread, locked or not. */
 void log_dir_fence(struct log_dir *d, err e);
-struct flusher *log_dir_flusher(struct log_dir *d);
+struct flusher *log_dir_flusher(struct log_dir *d); /* NULL after log_dir_stop */
 
+/* Makes all that was appended so far durable, with one sync, and raises the flushed ends. The logs
+ * take no more appends. */
+err log_dir_flush_all(struct log_dir *d, struct log *const *logs, size_t count) MUST_USE;
 /* Clean end: all logs are closed (log_close) and flushed; writes the marker, last. */
 err log_dir_write_marker(struct log_dir *d, struct log *const *logs, size_t count) MUST_USE;
 

@@ -32,6 +32,9 @@ struct log_manager_opts {
     const char *const *dirs;
     size_t dir_count;
     struct log_conf default_conf; /* of partitions found on disk, until log_set_conf */
+    /* NULL: exec_new. For simulators: a directory's flusher, one thread; the manager frees it. */
+    struct exec *(*new_exec)(void *arg, const char *name);
+    void *new_exec_arg;
     /* 0: by log_manager_run_checkpoint and log_manager_run_retention only. */
     uint32_t checkpoint_interval_ms;
     uint32_t retention_interval_ms;

@@ -68,6 +68,8 @@ struct log {
     uint32_t truncations;
     uint64_t bytes_since_point; /* appended since the written place was recorded */
     bool was_used;              /* since the last settling */
+    bool has_grown;             /* since the last checkpoint */
+    uint8_t idle_runs;
     struct log_loss loss;
     log_flushed_fn *flushed_fn;
     void *flushed_arg;
@@ -120,15 +122,16 @@ const struct recent_batch *log_recent_floor(const struct log *g, uint32_t pos, i
 err log_prepare_segment(struct log *g, int64_t base_offset) MUST_USE;
 /* Writes what is only in memory: leader epochs, the point. Worker. */
 err log_checkpoint(struct log *g) MUST_USE;
-/* Frees what an idle log need not hold. */
+/* [locked] Index entries that are only in memory go to their files. */
+void log_spill_indexes(struct log *g);
+/* To be called now and then: a log that was idle for some time frees what it need not hold. */
 void log_settle(struct log *g);
 /* For good: every later use is answered with e. Views stay valid. */
 void log_end(struct log *g, err e);
 
 /* The identity file. */
 #define PARTITION_FILE "partition"
-err partition_file_write(const struct fsio *io, const char *dir,
-                         const struct log_identity *id) MUST_USE;
+void partition_file_format(const struct log_identity *id, struct buf *out);
 /* topic: TOPIC_NAME_MAX + 1 bytes, to which out->topic then points. */
 err partition_file_read(const struct fsio *io, const char *dir, char *topic,
                         struct log_identity *out) MUST_USE;

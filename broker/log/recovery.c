@@ -274,9 +274,9 @@ static struct log_place scan_start(const struct work *w)
 
 static err scan(struct work *w, struct log_place *at)
 {
-    /* A log that nothing is recorded of may have been compacted; above a flushed point none is. */
-    const bool is_dense = w->in->point != NULL;
     *at = scan_start(w);
+    /* Above a flushed point no log was compacted: it has no gaps. Elsewhere it may have. */
+    const bool is_dense = w->in->point && place_fits(w, at);
     for (size_t n = first_file(w, at); n < w->count; n++) {
         if (n > 0 && w->files[n].base_offset > at->base) {
             /* The next segment must begin where this one ended. */
@@ -332,7 +332,7 @@ static void summarize(const struct work *w, const struct log_place *end, struct 
     }
     if (sum->start_offset < first)
         sum->start_offset = first;
-    if (sum->flushed.offset > end->offset)
+    if (sum->flushed.offset > end->offset || w->count == 0)
         sum->flushed = *end;
     if (sum->high_watermark > end->offset)
         sum->high_watermark = end->offset;
@@ -355,13 +355,10 @@ static void summarize_empty(const struct work *w, struct recovered *out)
 }
 
 /* The rest of a log_reset; also for a log whose start was raised above all that is left of it. */
-static err start_over(struct work *w, int64_t offset)
+static err start_over(struct work *w)
 {
-    err e = remove_files_from(w, 0);
-    if (e == OK)
-        e = log_remove_epochs(w->dir.io, w->dir.path);
-    (void)offset;
-    return e;
+    const err e = remove_files_from(w, 0);
+    return e == OK ? log_remove_epochs(w->dir.io, w->dir.path) : e;
 }
 
 static err run(struct work *w, struct recovered *out)
@@ -371,7 +368,7 @@ static err run(struct work *w, struct recovered *out)
     if (e != OK)
         return e;
     if (p && p->is_resetting) {
-        e = start_over(w, p->start_offset);
+        e = start_over(w);
         if (e != OK)
             return e;
         w->has_dropped = false;
@@ -389,7 +386,7 @@ static err run(struct work *w, struct recovered *out)
         e = drop_unsynced_indexes(w);
     if (e == OK && p && end.offset < p->start_offset) {
         /* All that is left is below the start. */
-        e = start_over(w, p->start_offset);
+        e = start_over(w);
         if (e == OK)
             summarize_empty(w, out);
         out->has_changed = true;

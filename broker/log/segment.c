@@ -625,6 +625,14 @@ void segment_seal(struct segment *seg, const struct segment_dir *dir)
         seg->file_size = seg->size;
 }
 
+void segment_spill(struct segment *seg, const struct segment_dir *dir)
+{
+    struct segment_path path;
+    index_file_spill(&seg->times, dir->io,
+                     path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path));
+    index_file_spill(&seg->offsets, dir->io, path_of(dir, seg->base_offset, SEGMENT_INDEX, &path));
+}
+
 void segment_settle(struct segment *seg, const struct segment_dir *dir)
 {
     struct segment_path path;

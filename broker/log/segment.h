@@ -58,8 +58,10 @@ struct segment {
     int64_t first_timestamp;
     int64_t max_timestamp;            /* valid if is_prepared */
     uint32_t max_rel_offset, max_pos; /* of the first batch that has it */
-    bool is_prepared;                 /* the indexes were made or checked by this process */
-    struct segment_ref *ref;          /* NULL: not open */
+    int64_t last_append_us; /* by fsio's clock, no finer than a checkpoint; 0: not in this process's
+                               life */
+    bool is_prepared;       /* the indexes were made or checked by this process */
+    struct segment_ref *ref; /* NULL: not open */
     struct index_file offsets, times;
 };
 
@@ -108,6 +110,8 @@ err segment_cut(struct segment *seg, const struct segment_dir *dir, uint32_t pos
                 int64_t next_offset) MUST_USE;
 /* No more appends for now: trims data file and indexes. May fail without harm. */
 void segment_seal(struct segment *seg, const struct segment_dir *dir);
+/* Index entries in memory go to their files. */
+void segment_spill(struct segment *seg, const struct segment_dir *dir);
 /* Closes what is open and not in use. */
 void segment_settle(struct segment *seg, const struct segment_dir *dir);
 
