@@ -26,7 +26,7 @@ bool parse_int64(const char *text, int64_t *out)
     return true;
 }
 
-/* --- did you mean ------------------------------------------------------------------------- */
+/* --- did you mean ------------------------------------------------------------------- */
 
 static size_t min3(size_t a, size_t b, size_t c)
 {
@@ -80,7 +80,7 @@ const char *args_suggest(const char *word, const char *const *names, size_t coun
     return best;
 }
 
-/* --- finding things in the tables ---------------------------------------------------------- */
+/* --- finding things in the tables --------------------------------------------------- */
 
 static const struct option *find_in(const struct option *table, const char *name, size_t size)
 {
@@ -127,7 +127,7 @@ static const struct command_group *find_group(const struct command_set *set, con
     return NULL;
 }
 
-/* --- what is wrong ------------------------------------------------------------------------- */
+/* --- what is wrong ------------------------------------------------------------------ */
 
 static void say_command(const struct args *a, struct buf *message)
 {
@@ -249,7 +249,7 @@ static err bad_value(const struct args *a, const struct option *o, const char *t
     return E_CONFIG;
 }
 
-/* --- reading --------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------ */
 
 static bool is_choice(const char *choices, const char *text)
 {
@@ -396,8 +396,7 @@ void args_deinit(struct args *a)
     *a = (struct args){0};
 }
 
-/* --- asking ------------------------------------------------------------------------------------
- */
+/* --- asking ------------------------------------------------------------------------- */
 
 static const struct option *known_option(const struct args *a, const char *name)
 {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "proto/base/conf.h"
+#include "proto/base/diag.h"
 #include "proto/base/limits.h"
 #include "proto/base/mem.h"
 
@@ -19,8 +20,25 @@ enum { FLUSH_BYTES = 256 * KIB, CONFIG_FILE_MAX = MIB };
 
 static const char DEFAULT_BOOTSTRAP[] = "localhost:9290";
 
+/* A line of the library's diagnostics without time and level: `connection lost (server=...)`. */
+static void on_diagnostics(void *arg, const char *line, size_t size)
+{
+    const struct args *const a = arg;
+    const char *const start = memchr(line, '"', size);
+    const size_t left = start ? size - (size_t)(start + 1 - line) : 0;
+    const char *const end = start ? memchr(start + 1, '"', left) : NULL;
+    if (!end) {
+        fprintf(stderr, "%s: %.*s\n", a->set->program, (int)size, line);
+        return;
+    }
+    const int fields = (int)(size - (size_t)(end + 1 - line));
+    fprintf(stderr, "%s: %.*s%s%.*s%s\n", a->set->program, (int)(end - start - 1), start + 1,
+            fields > 1 ? " (" : "", fields > 1 ? fields - 1 : 0, end + 2, fields > 1 ? ")" : "");
+}
+
 void cli_init(struct cli *cli, const struct args *args)
 {
+    sluice_set_diagnostics(1, on_diagnostics, (void *)args);
     *cli = (struct cli){
         .args = args,
         .is_json = strcmp(args_text(args, "output"), "json") == 0,
@@ -31,11 +49,14 @@ void cli_init(struct cli *cli, const struct args *args)
 void cli_deinit(struct cli *cli)
 {
     buf_deinit(&cli->out);
-    sluice_config_free(cli->config);
+    for (size_t i = 0; i < cli->setting_count; i++) {
+        mem_free((char *)cli->settings[i].key);
+        mem_free((char *)cli->settings[i].value);
+    }
+    mem_free(cli->settings);
 }
 
-/* --- output ------------------------------------------------------------------------------------
- */
+/* --- output ------------------------------------------------------------------------- */
 
 bool cli_flush(struct cli *cli)
 {
@@ -71,8 +92,7 @@ bool cli_is_reader_gone(struct cli *cli)
     return cli->is_reader_gone;
 }
 
-/* --- messages ------------------------------------------------------------------------------------
- */
+/* --- messages ----------------------------------------------------------------------- */
 
 static void say_who(const struct cli *cli)
 {
@@ -118,6 +138,10 @@ int cli_usage(const struct cli *cli, const char *format, ...)
     return EXIT_USAGE;
 }
 
+#define ADVICE_REACH                                                                               \
+    "Is a cluster running there? --bootstrap HOST:PORT or SLUICE_BOOTSTRAP names another, "        \
+    "`sluice-broker --standalone` starts one on this machine, --timeout MS waits longer."
+
 static const struct advice {
     int32_t code;
     const char *text;
@@ -133,11 +157,8 @@ static const struct advice {
      "At most as many replicas as brokers: `sluice broker list` shows them."},
     {SLUICE_E_INVALID_CONFIG,
      "`sluice config describe` of a topic or broker shows the keys and their values."},
-    {SLUICE_E_TIMED_OUT,
-     "Is the cluster up and reachable (`sluice cluster describe`)? --timeout MS waits longer."},
-    {SLUICE_E_NETWORK,
-     "Is a cluster running there? --bootstrap HOST:PORT or SLUICE_BOOTSTRAP names "
-     "another; `sluice-broker --standalone` starts one on this machine."},
+    {SLUICE_E_TIMED_OUT, ADVICE_REACH},
+    {SLUICE_E_NETWORK, ADVICE_REACH},
     {SLUICE_E_BROKER_NOT_AVAILABLE,
      "`sluice broker list` shows the brokers that are registered now."},
     {SLUICE_E_LEADER_NOT_AVAILABLE,
@@ -183,9 +204,6 @@ int cli_fail_error(const struct cli *cli, const struct sluice_error *error)
     return EXIT_FAILED;
 }
 
-/* --- the cluster ---------------------------------------------------------------------------------
- */
-
 /* A whole small file; false: reported. */
 static bool read_config_file(const struct cli *cli, const char *path, struct buf *out)
 {
@@ -211,12 +229,76 @@ static bool read_config_file(const struct cli *cli, const char *path, struct buf
     return false;
 }
 
+/* --- settings ----------------------------------------------------------------------- */
+
+const char *cli_get(const struct cli *cli, const char *key)
+{
+    for (size_t i = 0; i < cli->setting_count; i++)
+        if (strcmp(cli->settings[i].key, key) == 0)
+            return cli->settings[i].value;
+    return NULL;
+}
+
+void cli_set(struct cli *cli, const char *key, const char *value)
+{
+    for (size_t i = 0; i < cli->setting_count; i++) {
+        struct sluice_property *const p = &cli->settings[i];
+        if (strcmp(p->key, key) != 0)
+            continue;
+        mem_free((char *)p->value);
+        p->value = mem_strdup(value);
+        return;
+    }
+    cli->settings = mem_realloc(cli->settings, (cli->setting_count + 1) * sizeof *cli->settings);
+    cli->settings[cli->setting_count++] =
+        (struct sluice_property){.key = mem_strdup(key), .value = mem_strdup(value)};
+}
+
+static const struct sluice_config_key *find_key(const char *name)
+{
+    size_t count;
+    const struct sluice_config_key *const keys = sluice_config_keys(&count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(keys[i].key, name) == 0)
+            return &keys[i];
+    return NULL;
+}
+
+static const char *suggest_key(const char *name, unsigned roles)
+{
+    enum { KEYS_MAX = 128 };
+    const char *names[KEYS_MAX];
+    size_t name_count = 0;
+    size_t count;
+    const struct sluice_config_key *const keys = sluice_config_keys(&count);
+    for (size_t i = 0; i < count && name_count < KEYS_MAX; i++)
+        if (keys[i].roles & roles)
+            names[name_count++] = keys[i].key;
+    return args_suggest(name, names, name_count);
+}
+
+/* Takes a setting over if a client of one of these roles knows its key. False: reported. */
+static bool accept_setting(struct cli *cli, const char *from, const char *key, const char *value,
+                           unsigned roles)
+{
+    const struct sluice_config_key *const known = find_key(key);
+    if (known && (known->roles & roles)) {
+        cli_set(cli, key, value);
+        return true;
+    }
+    const char *const close = known ? NULL : suggest_key(key, roles);
+    cli_fail(cli, "%s: %s %s%s%s%s", from, diag_str(key, strlen(key)),
+             known ? "means nothing to this command" : "is no key of a client",
+             close ? "; did you mean " : "", close ? close : "", close ? "?" : "");
+    return false;
+}
+
 static char *slice_dup(struct slice s)
 {
     return mem_printf("%.*s", (int)s.size, (const char *)s.data);
 }
 
-static bool load_config_file(struct cli *cli, const char *path)
+static bool load_file(struct cli *cli, const char *path)
 {
     struct buf text = {0};
     bool is_good = read_config_file(cli, path, &text);
@@ -234,7 +316,9 @@ static bool load_config_file(struct cli *cli, const char *path)
         }
         char *const k = slice_dup(key);
         char *const v = slice_dup(value);
-        sluice_config_set(cli->config, k, v);
+        char *const from = mem_printf("--config %s: line %u", path, p.line);
+        is_good = accept_setting(cli, from, k, v, SLUICE_PRODUCER | SLUICE_CONSUMER | SLUICE_ADMIN);
+        mem_free(from);
         mem_free(k);
         mem_free(v);
     }
@@ -250,47 +334,59 @@ static bool has_option(const struct cli *cli, const char *name)
     return false;
 }
 
-static void set_properties(struct cli *cli)
+static bool load_properties(struct cli *cli, unsigned roles)
 {
     struct cli_properties p = cli_properties(cli, "property");
-    for (size_t i = 0; i < p.count; i++)
-        sluice_config_set(cli->config, p.items[i].key, p.items[i].value);
+    bool is_good = true;
+    for (size_t i = 0; i < p.count && is_good; i++)
+        is_good = accept_setting(cli, "--property", p.items[i].key, p.items[i].value, roles);
     cli_properties_free(&p);
+    return is_good;
 }
 
-bool cli_config(struct cli *cli)
+bool cli_load_settings(struct cli *cli, unsigned roles)
 {
-    if (cli->config)
-        return true;
-    cli->config = sluice_config_new();
-    sluice_config_set(cli->config, "client.id", "sluice-cli");
     const char *const path = args_text(cli->args, "config-file");
-    if (path && !load_config_file(cli, path))
+    cli_set(cli, "client.id", "sluice-cli");
+    if (path && !load_file(cli, path))
         return false;
     const char *bootstrap = args_text(cli->args, "bootstrap");
     if (!bootstrap)
-        bootstrap = sluice_config_get(cli->config, "bootstrap.servers");
+        bootstrap = cli_get(cli, "bootstrap.servers");
     if (!bootstrap)
         bootstrap = getenv("SLUICE_BOOTSTRAP");
     if (!bootstrap || !*bootstrap)
         bootstrap = DEFAULT_BOOTSTRAP;
-    sluice_config_set(cli->config, "bootstrap.servers", bootstrap);
-    if (has_option(cli, "property"))
-        set_properties(cli);
-    cli->bootstrap = sluice_config_get(cli->config, "bootstrap.servers");
-    return true;
+    /* It may be a setting's own text. */
+    char *const chosen = mem_strdup(bootstrap);
+    cli_set(cli, "bootstrap.servers", chosen);
+    mem_free(chosen);
+    return !has_option(cli, "property") || load_properties(cli, roles);
 }
+
+sluice_config *cli_config(const struct cli *cli, enum sluice_role role)
+{
+    sluice_config *const config = sluice_config_new();
+    for (size_t i = 0; i < cli->setting_count; i++) {
+        const struct sluice_config_key *const known = find_key(cli->settings[i].key);
+        if (known && (known->roles & role))
+            sluice_config_set(config, cli->settings[i].key, cli->settings[i].value);
+    }
+    return config;
+}
+
+/* --- the cluster -------------------------------------------------------------------- */
 
 sluice_admin *cli_admin(struct cli *cli)
 {
+    if (cli->setting_count == 0 && !cli_load_settings(cli, SLUICE_ADMIN))
+        return NULL;
     struct sluice_error error;
-    sluice_admin *admin;
-    if (!cli_config(cli))
-        return NULL;
-    if (sluice_admin_new(cli->config, &admin, &error) != SLUICE_OK) {
+    sluice_admin *admin = NULL;
+    sluice_config *const config = cli_config(cli, SLUICE_ADMIN);
+    if (sluice_admin_new(config, &admin, &error) != SLUICE_OK)
         cli_report_error(cli, &error);
-        return NULL;
-    }
+    sluice_config_free(config);
     return admin;
 }
 

@@ -24,18 +24,17 @@ struct cli {
     const struct args *args;
     bool is_json;
     int64_t timeout_ms;
-    struct buf out;        /* to standard output, see cli_flush */
-    bool is_reader_gone;   /* standard output is a pipe that nobody reads any more */
-    bool is_output_failed; /* standard output failed otherwise; was reported */
-    sluice_config *config; /* of client handles; NULL until cli_config */
-    const char *bootstrap; /* valid with config */
+    struct buf out;                   /* to standard output, see cli_flush */
+    bool is_reader_gone;              /* standard output is a pipe that nobody reads any more */
+    bool is_output_failed;            /* standard output failed otherwise; was reported */
+    struct sluice_property *settings; /* see cli_load_settings */
+    size_t setting_count;
 };
 
 void cli_init(struct cli *cli, const struct args *args);
 void cli_deinit(struct cli *cli);
 
-/* --- output ------------------------------------------------------------------------------------
- */
+/* --- output ------------------------------------------------------------------------- */
 
 /* Writes what is in out. False: nobody takes it any more, the command should end. */
 bool cli_flush(struct cli *cli);
@@ -44,8 +43,7 @@ bool cli_flush_if_large(struct cli *cli);
 /* Whether the reader of standard output went away; asks the kernel. */
 bool cli_is_reader_gone(struct cli *cli);
 
-/* --- messages on standard error ------------------------------------------------------------------
- */
+/* --- messages on standard error ----------------------------------------------------- */
 
 /* "sluice topic create: ..." Returns EXIT_FAILED. */
 int cli_fail(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -60,19 +58,24 @@ void cli_note(const struct cli *cli, const char *format, ...) __attribute__((for
 /* What to do about an error, a sentence; NULL: nothing useful is known. */
 const char *cli_advice(int32_t code);
 
-/* --- the cluster
- * ------------------------------------------------------------------------------------ */
+/* --- the cluster -------------------------------------------------------------------- */
 
 /*
- * The config of client handles: --config FILE, then --bootstrap (or the file's
- * bootstrap.servers, SLUICE_BOOTSTRAP, localhost:9290), then --property of commands
- * that have it. False: reported. Made once, freed by cli_deinit.
+ * Settings of client handles: --config FILE, then --bootstrap (or the file's
+ * bootstrap.servers, SLUICE_BOOTSTRAP, localhost:9290), then --property of commands that
+ * have it, which must be keys of these roles (of enum sluice_role). A file may hold keys of
+ * all roles; each handle gets those it knows. False: reported.
  */
-bool cli_config(struct cli *cli);
-/* An admin handle, NULL: reported. Freed by the caller. */
+bool cli_load_settings(struct cli *cli, unsigned roles);
+void cli_set(struct cli *cli, const char *key, const char *value);
+const char *cli_get(const struct cli *cli, const char *key); /* NULL: not set */
+/* For a handle of one role; freed by the caller. */
+sluice_config *cli_config(const struct cli *cli, enum sluice_role role);
+
+/* An admin handle, NULL: reported. Freed by the caller. Loads the settings if nobody did. */
 sluice_admin *cli_admin(struct cli *cli);
-/* How many partitions a topic has, as the metadata says now; 0: there is no such topic; -1:
- * reported. */
+/* How many partitions a topic has, as the metadata says now; -1: there is no such topic, or it
+ * could not be asked; reported. */
 int32_t cli_partition_count(struct cli *cli, const char *topic);
 
 /* Collected KEY=VALUE options as properties; the array and its strings are freed by

@@ -27,8 +27,7 @@ static int show(struct cli *cli, bool no_topics, print_fn *table, print_fn *json
     return status;
 }
 
-/* --- broker list ---------------------------------------------------------------------------------
- */
+/* --- broker list -------------------------------------------------------------------- */
 
 static void brokers_table(struct cli *cli, const struct sluice_cluster *cluster)
 {
@@ -84,8 +83,7 @@ const struct command broker_list_command = {
     .run = run_broker_list,
 };
 
-/* --- cluster describe
- * ----------------------------------------------------------------------------- */
+/* --- cluster describe --------------------------------------------------------------- */
 
 struct totals {
     size_t topics;

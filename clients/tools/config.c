@@ -47,8 +47,7 @@ static const char *source_word(enum sluice_config_source source)
     return (size_t)source < sizeof words / sizeof *words ? words[source] : "other";
 }
 
-/* --- describe ------------------------------------------------------------------------------------
- */
+/* --- describe ----------------------------------------------------------------------- */
 
 static const struct option describe_options[] = {
     RESOURCE_OPTIONS,
@@ -137,8 +136,7 @@ const struct command config_describe_command = {
     .run = run_describe,
 };
 
-/* --- alter ---------------------------------------------------------------------------------------
- */
+/* --- alter -------------------------------------------------------------------------- */
 
 static const struct option alter_options[] = {
     RESOURCE_OPTIONS,

@@ -83,8 +83,7 @@ static void wake_consumer(void *consumer)
     sluice_consumer_wakeup(consumer);
 }
 
-/* --- what to read
- * ---------------------------------------------------------------------------------- */
+/* --- what to read ------------------------------------------------------------------- */
 
 /* False: reported as wrong usage. */
 static bool parse_start(struct consume *c)
@@ -137,12 +136,11 @@ static bool check_usage(struct consume *c)
 
 static void configure(struct consume *c)
 {
-    sluice_config *const config = c->cli->config;
     if (args_has(c->cli->args, "exit-at-end"))
-        sluice_config_set(config, "enable.partition.eof", "true");
+        cli_set(c->cli, "enable.partition.eof", "true");
     /* Somebody who names an offset wants that one or to be told. */
-    if (c->start >= 0 && !sluice_config_get(config, "auto.offset.reset"))
-        sluice_config_set(config, "auto.offset.reset", "none");
+    if (c->start >= 0 && !cli_get(c->cli, "auto.offset.reset"))
+        cli_set(c->cli, "auto.offset.reset", "none");
 }
 
 static bool choose_partitions(struct consume *c, int32_t count)
@@ -186,8 +184,7 @@ static bool assign(struct consume *c)
     return code == SLUICE_OK;
 }
 
-/* --- printing
- * ------------------------------------------------------------------------------------- */
+/* --- printing ----------------------------------------------------------------------- */
 
 static void header_at(const struct format_record *r, size_t i, struct slice *name,
                       struct slice *value)
@@ -267,8 +264,7 @@ static void print_messages(struct consume *c, const struct sluice_poll *polled)
     }
 }
 
-/* --- events
- * --------------------------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------------- */
 
 static void on_end(struct consume *c, int32_t partition)
 {
@@ -306,8 +302,7 @@ static void on_event(struct consume *c, const struct sluice_event *event)
     }
 }
 
-/* --- the loop
- * ------------------------------------------------------------------------------------- */
+/* --- the loop ----------------------------------------------------------------------- */
 
 /* What is fetched already comes without waiting; before a wait all output is written. */
 static int poll_records(struct consume *c, struct sluice_poll *polled, struct sluice_error *error)
@@ -370,6 +365,16 @@ static void run_with_consumer(struct consume *c)
     say_goodbye(c);
 }
 
+static int open_consumer(struct consume *c)
+{
+    struct sluice_error error;
+    configure(c);
+    sluice_config *const config = cli_config(c->cli, SLUICE_CONSUMER);
+    const int code = sluice_consumer_new(config, &c->consumer, &error);
+    sluice_config_free(config);
+    return code == SLUICE_OK ? EXIT_DONE : cli_fail_error(c->cli, &error);
+}
+
 static int run(struct cli *cli)
 {
     struct consume c = {
@@ -381,13 +386,9 @@ static int run(struct cli *cli)
         format_deinit(&c.format);
         return EXIT_USAGE;
     }
-    struct sluice_error error;
-    c.status = cli_config(cli) ? EXIT_DONE : EXIT_FAILED;
-    if (c.status == EXIT_DONE) {
-        configure(&c);
-        if (sluice_consumer_new(cli->config, &c.consumer, &error) != SLUICE_OK)
-            c.status = cli_fail_error(cli, &error);
-    }
+    c.status = cli_load_settings(cli, SLUICE_CONSUMER) ? EXIT_DONE : EXIT_FAILED;
+    if (c.status == EXIT_DONE)
+        c.status = open_consumer(&c);
     if (c.status == EXIT_DONE) {
         interrupt_wakes(wake_consumer, c.consumer);
         interrupt_catch();

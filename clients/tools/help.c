@@ -154,8 +154,7 @@ void help_write(struct buf *out, const struct args *a)
         write_program_help(out, a->set);
 }
 
-/* --- the manual page ---------------------------------------------------------------------------
- */
+/* --- the manual page ---------------------------------------------------------------- */
 
 /* Text for troff: backslashes and dashes escaped, no line that begins like a request. */
 static void troff(struct buf *out, const char *text)

@@ -26,8 +26,7 @@ struct dump {
     bool is_damaged; /* the file being dumped */
 };
 
-/* --- one batch, as values
- * ---------------------------------------------------------------------------- */
+/* --- one batch, as values ----------------------------------------------------------- */
 
 static int64_t last_offset(const struct batch *b)
 {
@@ -53,8 +52,7 @@ static const char *timestamp_word(const struct batch *b)
     return b->attributes & BATCH_LOG_APPEND_TIME ? "log-append" : "create";
 }
 
-/* --- text
- * -------------------------------------------------------------------------------------------- */
+/* --- text --------------------------------------------------------------------------- */
 
 static void text_batch(struct buf *out, const struct batch *b, uint64_t pos, bool is_valid)
 {
@@ -101,8 +99,7 @@ static void text_record(struct buf *out, const struct batch *b, const struct rec
     buf_append(out, "\n", 1);
 }
 
-/* --- JSON
- * -------------------------------------------------------------------------------------------- */
+/* --- JSON --------------------------------------------------------------------------- */
 
 static void json_batch(struct json *j, const struct batch *b, uint64_t pos, bool is_valid)
 {
@@ -156,8 +153,7 @@ static void json_record(struct json *j, const struct batch *b, const struct reco
     json_end(j, '}');
 }
 
-/* --- files
- * -------------------------------------------------------------------------------------------- */
+/* --- files -------------------------------------------------------------------------- */
 
 static void dump_records(struct dump *d, const char *path, const struct batch *b, uint64_t pos)
 {

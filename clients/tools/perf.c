@@ -22,8 +22,7 @@
 
 enum { LOOK_MS = 100, PAYLOAD_VARIETY = 65536 };
 
-/* --- payload
- * -------------------------------------------------------------------------------------- */
+/* --- payload ------------------------------------------------------------------------ */
 
 void perf_payload_init(struct perf_payload *p, size_t size)
 {
@@ -50,8 +49,7 @@ uint64_t perf_share(uint64_t n, size_t worker, size_t workers)
     return n / workers + (worker < n % workers);
 }
 
-/* --- workers
- * --------------------------------------------------------------------------------------- */
+/* --- workers ------------------------------------------------------------------------ */
 
 /* What the signal handler of the parent needs. */
 struct children {
@@ -176,8 +174,7 @@ static int run_workers(struct perf *p, perf_worker_fn *fn)
     return is_forked ? status : EXIT_FAILED;
 }
 
-/* --- summary
- * -------------------------------------------------------------------------------------- */
+/* --- summary ------------------------------------------------------------------------ */
 
 struct summary {
     uint64_t records;
@@ -260,11 +257,32 @@ static void print_line(const struct perf *p, const struct summary *s)
     buf_append(out, "\n", 1);
 }
 
+/* What every worker would stumble over is reported once, here. */
+static bool can_start(const struct perf *p)
+{
+    static const enum sluice_role roles[] = {SLUICE_PRODUCER, SLUICE_CONSUMER};
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        struct sluice_error error;
+        if (!(p->roles & roles[i]))
+            continue;
+        sluice_config *const config = cli_config(p->cli, roles[i]);
+        const int code = sluice_config_check(config, roles[i], &error);
+        sluice_config_free(config);
+        if (code != SLUICE_OK) {
+            cli_report_error(p->cli, &error);
+            return false;
+        }
+    }
+    return cli_partition_count(p->cli, p->topic) > 0;
+}
+
 int perf_run(struct perf *p, perf_worker_fn *fn)
 {
     CHECK(p->workers >= 1);
     CHECK(p->workers <= PERF_WORKERS_MAX);
     CHECK(p->records >= 1);
+    if (!can_start(p))
+        return EXIT_FAILED;
     p->shared =
         mmap(NULL, sizeof *p->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (p->shared == MAP_FAILED)

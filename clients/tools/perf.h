@@ -38,6 +38,7 @@ struct perf {
     uint64_t records;      /* wanted, all workers together */
     uint64_t bytes_wanted; /* for the progress bar; 0: not known */
     size_t workers;
+    unsigned roles; /* what handles the workers make: their configs are checked before */
     bool has_latency;
     struct perf_shared *shared;
     int ready_fd, go_fd; /* of a worker, see perf_ready */

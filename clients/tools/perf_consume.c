@@ -126,7 +126,10 @@ static int run_worker(struct perf *p, size_t worker)
 {
     struct reader_state r = {.perf = p, .result = &p->shared->results[worker]};
     struct sluice_error error;
-    if (sluice_consumer_new(p->cli->config, &r.consumer, &error) != SLUICE_OK)
+    sluice_config *const config = cli_config(p->cli, SLUICE_CONSUMER);
+    const int code = sluice_consumer_new(config, &r.consumer, &error);
+    sluice_config_free(config);
+    if (code != SLUICE_OK)
         return cli_fail_error(p->cli, &error);
     interrupt_wakes(wake, r.consumer);
     const int32_t count = partitions_of_topic(&r);
@@ -144,11 +147,14 @@ static int run_worker(struct perf *p, size_t worker)
 
 static int run(struct cli *cli)
 {
+    if (!cli_load_settings(cli, SLUICE_CONSUMER))
+        return EXIT_FAILED;
     struct perf p = {
         .cli = cli,
         .topic = cli->args->operands[0],
         .records = (uint64_t)args_number(cli->args, "records"),
         .workers = (size_t)args_number(cli->args, "consumers"),
+        .roles = SLUICE_CONSUMER,
     };
     const int32_t partitions = cli_partition_count(cli, p.topic);
     if (partitions < 0)

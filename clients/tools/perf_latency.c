@@ -74,8 +74,7 @@ static struct latency *latency_of(struct perf *p)
     return (struct latency *)p; /* its first member */
 }
 
-/* --- the reader
- * ------------------------------------------------------------------------------------ */
+/* --- the reader --------------------------------------------------------------------- */
 
 static void wake_consumer(void *consumer)
 {
@@ -151,7 +150,10 @@ static int run_reader(struct perf *p, struct perf_result *result)
 {
     struct sluice_error error;
     sluice_consumer *consumer;
-    if (sluice_consumer_new(p->cli->config, &consumer, &error) != SLUICE_OK)
+    sluice_config *const config = cli_config(p->cli, SLUICE_CONSUMER);
+    const int code = sluice_consumer_new(config, &consumer, &error);
+    sluice_config_free(config);
+    if (code != SLUICE_OK)
         return cli_fail_error(p->cli, &error);
     interrupt_wakes(wake_consumer, consumer);
     int status = start_at_end(p, consumer);
@@ -164,8 +166,7 @@ static int run_reader(struct perf *p, struct perf_result *result)
     return status;
 }
 
-/* --- the sender
- * ------------------------------------------------------------------------------------ */
+/* --- the sender --------------------------------------------------------------------- */
 
 static void wake_producer(void *producer)
 {
@@ -218,7 +219,10 @@ static int run_sender(struct perf *p, struct perf_result *result)
 {
     struct sluice_error error;
     sluice_producer *producer;
-    if (sluice_producer_new(p->cli->config, NULL, &producer, &error) != SLUICE_OK)
+    sluice_config *const config = cli_config(p->cli, SLUICE_PRODUCER);
+    const int code = sluice_producer_new(config, NULL, &producer, &error);
+    sluice_config_free(config);
+    if (code != SLUICE_OK)
         return cli_fail_error(p->cli, &error);
     interrupt_wakes(wake_producer, producer);
     const size_t size = (size_t)args_number(p->cli->args, "record-size");
@@ -241,11 +245,11 @@ static int run_worker(struct perf *p, size_t worker)
 
 static int run(struct cli *cli)
 {
-    if (!cli_config(cli))
+    if (!cli_load_settings(cli, SLUICE_PRODUCER | SLUICE_CONSUMER))
         return EXIT_FAILED;
     if (args_has(cli->args, "acks"))
-        sluice_config_set(cli->config, "acks", args_text(cli->args, "acks"));
-    sluice_config_set(cli->config, "linger.ms", args_text(cli->args, "linger-ms"));
+        cli_set(cli, "acks", args_text(cli->args, "acks"));
+    cli_set(cli, "linger.ms", args_text(cli->args, "linger-ms"));
     struct rng rng;
     rng_init_from_system(&rng);
     struct latency latency = {
@@ -255,6 +259,7 @@ static int run(struct cli *cli)
                 .topic = cli->args->operands[0],
                 .records = (uint64_t)args_number(cli->args, "records"),
                 .workers = 2,
+                .roles = SLUICE_PRODUCER | SLUICE_CONSUMER,
                 .has_latency = true,
             },
         .run = rng_u64(&rng),

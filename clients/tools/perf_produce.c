@@ -160,7 +160,10 @@ static int run_worker(struct perf *p, size_t worker)
     };
     struct sluice_error error;
     const struct sluice_producer_callbacks callbacks = {.on_delivery = on_delivery, .user = &s};
-    if (sluice_producer_new(p->cli->config, &callbacks, &s.producer, &error) != SLUICE_OK)
+    sluice_config *const config = cli_config(p->cli, SLUICE_PRODUCER);
+    const int code = sluice_producer_new(config, &callbacks, &s.producer, &error);
+    sluice_config_free(config);
+    if (code != SLUICE_OK)
         return cli_fail_error(p->cli, &error);
     interrupt_wakes(wake, s.producer);
     perf_payload_init(&s.payload, (size_t)args_number(a, "record-size"));
@@ -177,19 +180,17 @@ static int run(struct cli *cli)
                                           {"batch-size", "batch.size"},
                                           {"linger-ms", "linger.ms"},
                                           {"compression", "compression.type"}};
-    if (!cli_config(cli))
+    if (!cli_load_settings(cli, SLUICE_PRODUCER))
         return EXIT_FAILED;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (args_has(cli->args, keys[i][0]))
-            sluice_config_set(cli->config, keys[i][1], args_text(cli->args, keys[i][0]));
-    struct sluice_error error;
-    if (sluice_config_check(cli->config, SLUICE_PRODUCER, &error) != SLUICE_OK)
-        return cli_fail_error(cli, &error);
+            cli_set(cli, keys[i][1], args_text(cli->args, keys[i][0]));
     struct perf p = {
         .cli = cli,
         .topic = cli->args->operands[0],
         .records = (uint64_t)args_number(cli->args, "records"),
         .workers = (size_t)args_number(cli->args, "producers"),
+        .roles = SLUICE_PRODUCER,
         .has_latency = true,
     };
     if (p.workers > p.records)

@@ -93,10 +93,10 @@ static void configure(struct cli *cli)
 {
     const char *const acks = args_text(cli->args, "acks");
     if (acks)
-        sluice_config_set(cli->config, "acks", acks);
+        cli_set(cli, "acks", acks);
     const char *const codec = args_text(cli->args, "compression");
     if (codec)
-        sluice_config_set(cli->config, "compression.type", codec);
+        cli_set(cli, "compression.type", codec);
 }
 
 /* Splits at the first separator; false: the line has none. */
@@ -289,11 +289,14 @@ static int run(struct cli *cli)
         .partition =
             args_has(cli->args, "partition") ? (int32_t)args_number(cli->args, "partition") : -1,
     };
-    if (!cli_config(cli))
+    if (!cli_load_settings(cli, SLUICE_PRODUCER))
         return EXIT_FAILED;
     configure(cli);
     struct sluice_error error;
-    if (sluice_producer_new(cli->config, NULL, &p.producer, &error) != SLUICE_OK)
+    sluice_config *const config = cli_config(cli, SLUICE_PRODUCER);
+    const int code = sluice_producer_new(config, NULL, &p.producer, &error);
+    sluice_config_free(config);
+    if (code != SLUICE_OK)
         return cli_fail_error(cli, &error);
     interrupt_wakes(wake_producer, p.producer);
     interrupt_catch();

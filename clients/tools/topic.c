@@ -9,8 +9,7 @@
 #include "proto/base/limits.h"
 #include "proto/base/mem.h"
 
-/* --- create --------------------------------------------------------------------------------------
- */
+/* --- create ------------------------------------------------------------------------- */
 
 static const struct option create_options[] = {
     {.name = "partitions",
@@ -105,8 +104,7 @@ const struct command topic_create_command = {
     .run = run_create,
 };
 
-/* --- list ----------------------------------------------------------------------------------------
- */
+/* --- list --------------------------------------------------------------------------- */
 
 static void print_list_json(struct cli *cli, const struct sluice_cluster *cluster)
 {
@@ -169,8 +167,7 @@ const struct command topic_list_command = {
     .run = run_list,
 };
 
-/* --- describe ------------------------------------------------------------------------------------
- */
+/* --- describe ----------------------------------------------------------------------- */
 
 static const struct option describe_options[] = {
     {.name = "offsets",
@@ -398,8 +395,7 @@ const struct command topic_describe_command = {
     .run = run_describe,
 };
 
-/* --- alter, delete -------------------------------------------------------------------------------
- */
+/* --- alter, delete ------------------------------------------------------------------ */
 
 static void print_done(struct cli *cli, const char *topic, const char *what, const char *key,
                        int64_t n)
