@@ -112,7 +112,7 @@ struct conns {
 _Static_assert(sizeof(struct conn) <= 768,
                "an idle connection holds at most 1 KiB, its socket included");
 
-/* --- the loop's part ------------------------------------------------------------ */
+/* --- the loop's part ------------------------------------------------------ */
 
 static void conns_free(struct loop_local *local)
 {
@@ -153,7 +153,7 @@ static int64_t now_us(const struct conn *c)
     return loop_now_us(c->home->l);
 }
 
-/* --- budget ------------------------------------------------------------------------ */
+/* --- budget --------------------------------------------------------------- */
 
 static void budget_add(struct byte_budget *b, size_t bytes)
 {
@@ -187,7 +187,7 @@ static bool room_for(struct conn *c, size_t bytes)
     return false;
 }
 
-/* --- what the socket is asked for ----------------------------------------------------- */
+/* --- what the socket is asked for ----------------------------------------- */
 
 /* May frames be handed over? */
 static bool may_take(const struct conn *c)
@@ -216,7 +216,7 @@ static void update(struct conn *c)
               (c->wants_reading ? SOCK_READABLE : 0u) | (wants_writing ? SOCK_WRITABLE : 0u));
 }
 
-/* --- the end ---------------------------------------------------------------------------- */
+/* --- the end -------------------------------------------------------------- */
 
 static void starved_remove(struct conn *c)
 {
@@ -292,7 +292,7 @@ static void reap(struct conn *c)
     mem_free(c);
 }
 
-/* --- input ---------------------------------------------------------------------------------- */
+/* --- input ---------------------------------------------------------------- */
 
 static void in_drop(struct conn *c)
 {
@@ -528,7 +528,7 @@ static bool receive_nothing(struct conn *c)
     return !e;
 }
 
-/* --- out of budget -------------------------------------------------------------------------- */
+/* --- out of budget -------------------------------------------------------- */
 
 static void on_retry(void *arg)
 {
@@ -554,8 +554,7 @@ static void starve(struct conn *c)
         timer_start(n->l, &n->retry, STARVED_US, on_retry, n);
 }
 
-/* --- output ------------------------------------------------------------------------------------
- */
+/* --- output --------------------------------------------------------------- */
 
 /* Moves the budget's idea of our queue to what it is now. */
 static void charge_output(struct conn *c)
@@ -759,8 +758,7 @@ size_t conn_out_bytes(const struct conn *c)
     return c->out_bytes;
 }
 
-/* --- deadlines
- * ------------------------------------------------------------------------------------ */
+/* --- deadlines ------------------------------------------------------------ */
 
 static bool is_over(int64_t since_us, int64_t limit_us, int64_t now)
 {
@@ -806,8 +804,7 @@ static void sweep_for(struct conns *n, int64_t limit_us)
     timer_stop(n->l, &n->sweep);
 }
 
-/* --- events
- * ------------------------------------------------------------------------------------------ */
+/* --- events --------------------------------------------------------------- */
 
 static void opened(struct conn *c)
 {
@@ -862,9 +859,7 @@ static void on_end_of_turn(struct deferred *d)
     update(c);
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------------
- */
+/* --- life ----------------------------------------------------------------- */
 
 static struct conn *new_conn(struct loop *l, enum state state, const struct address *peer,
                              const struct conn_handler *handler, const struct conn_limits *limits,

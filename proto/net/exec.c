@@ -27,7 +27,7 @@ static pthread_t start(void *(*fn)(void *), void *arg, const char *name)
     return thread;
 }
 
-/* --- workers ---------------------------------------------------------------- */
+/* --- workers -------------------------------------------------------------- */
 
 struct pool {
     struct exec base;
@@ -125,7 +125,7 @@ struct exec *exec_new(const char *name, unsigned threads)
     return &p->base;
 }
 
-/* --- the door ------------------------------------------------------------------ */
+/* --- the door ------------------------------------------------------------- */
 
 void exec_free(struct exec *e)
 {
@@ -155,7 +155,7 @@ void exec_job_finish(struct exec_job *job)
     loop_post(job->home, &job->mail);
 }
 
-/* --- threads of loops ------------------------------------------------------------ */
+/* --- threads of loops ----------------------------------------------------- */
 
 struct loop_thread {
     struct loop *l;

@@ -69,7 +69,7 @@ struct arrival {
     void *user;
 };
 
-/* --- the gate -------------------------------------------------------------------- */
+/* --- the gate ------------------------------------------------------------- */
 
 static void gate_unref_locked(struct gate *g)
 {
@@ -158,7 +158,7 @@ static struct ticket *gate_enter_refused(struct gate *g)
     return t;
 }
 
-/* --- refusing ------------------------------------------------------------------------ */
+/* --- refusing ------------------------------------------------------------- */
 
 static void ignore_frame(struct conn *c, uint8_t *data, size_t size)
 {
@@ -215,7 +215,7 @@ static void refuse(struct listener *ls, struct sock *s, const struct address *pe
     conn_close_after_flush(c);
 }
 
-/* --- accepting ----------------------------------------------------------------------------- */
+/* --- accepting ------------------------------------------------------------ */
 
 static void on_arrival(struct mail *m)
 {

@@ -101,7 +101,7 @@ int64_t loop_wall_ms(const struct loop *l)
     return l->backend->ops->wall_ms(l->backend);
 }
 
-/* --- timers ---------------------------------------------------------------- */
+/* --- timers --------------------------------------------------------------- */
 
 static void heap_put(struct loop *l, size_t pos, struct timer *t)
 {
@@ -194,7 +194,7 @@ static void run_timers(struct loop *l)
     }
 }
 
-/* --- mail ------------------------------------------------------------------- */
+/* --- mail ----------------------------------------------------------------- */
 
 static void wake(struct loop *l)
 {
@@ -232,7 +232,7 @@ void loop_stop(struct loop *l)
     wake(l);
 }
 
-/* --- deferred ----------------------------------------------------------------- */
+/* --- deferred ------------------------------------------------------------- */
 
 void loop_defer(struct loop *l, struct deferred *d)
 {
@@ -257,7 +257,7 @@ static void run_deferred(struct loop *l)
     }
 }
 
-/* --- turns --------------------------------------------------------------------- */
+/* --- turns ---------------------------------------------------------------- */
 
 /* Until when the loop may sleep: not at all if it has something to do already. */
 static int64_t sleep_until(struct loop *l, int64_t timeout_us)
@@ -310,7 +310,7 @@ void loop_run(struct loop *l)
     atomic_store(&l->home, NULL);
 }
 
-/* --- sockets: the backend's ------------------------------------------------------ */
+/* --- sockets: the backend's ----------------------------------------------- */
 
 err sock_listen(struct loop *l, const struct address *at, sock_fn *fn, void *arg, struct sock **out,
                 struct address *bound)

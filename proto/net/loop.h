@@ -82,7 +82,7 @@ struct deferred {
 /* No effect if already queued. One deferred by another deferred still runs in this turn. */
 void loop_defer(struct loop *l, struct deferred *d);
 
-/* --- addresses -------------------------------------------------------------- */
+/* --- addresses ------------------------------------------------------------ */
 struct address {
     char host[256]; /* name, IPv4, or IPv6 without brackets; empty: all interfaces */
     uint16_t port;
@@ -93,7 +93,7 @@ err address_parse(struct address *out, const char *text, size_t size) MUST_USE;
 enum { ADDRESS_TEXT = 280 };
 const char *address_text(const struct address *a, char text[ADDRESS_TEXT]);
 
-/* --- sockets: streams ------------------------------------------------------- */
+/* --- sockets: streams ----------------------------------------------------- */
 enum { SOCK_READABLE = 1, SOCK_WRITABLE = 2, SOCK_CLOSED = 4 };
 struct sock;
 typedef void sock_fn(void *arg, struct sock *s, unsigned events);
@@ -130,12 +130,16 @@ void sock_shutdown(struct sock *s);
 /* Frees s; no callback comes after this. */
 void sock_close(struct sock *s);
 
-/* --- descriptors of libraries that bring their own epoll set (HTTP) -------- */
+/* --- descriptors of libraries that bring their own epoll set (HTTP) ------- */
 struct loop_watch;
 struct loop_watch *loop_watch_fd(struct loop *l, int fd, void (*fn)(void *arg), void *arg);
 void loop_unwatch_fd(struct loop *l, struct loop_watch *w);
 /* A listening, non-blocking descriptor for such a library, as sock_listen. The caller closes it. */
 err loop_listen_fd(struct loop *l, const struct address *at, int *fd,
                    struct address *bound) MUST_USE;
+
+/* One datagram to a Unix socket, "@" first for the abstract namespace; never blocks, any thread,
+ * needs no loop. 0, or an errno. */
+int loop_send_datagram(const char *path, const void *data, size_t size);
 
 #endif

@@ -24,6 +24,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -80,7 +81,7 @@ static struct epoll_sock *sock_of(struct sock *s)
     return (struct epoll_sock *)s;
 }
 
-/* --- sources ------------------------------------------------------------------ */
+/* --- sources -------------------------------------------------------------- */
 
 static void source_add(struct epoll_backend *b, struct source *src, uint32_t events)
 {
@@ -106,7 +107,7 @@ static void source_strike(struct epoll_backend *b, const struct source *src)
             b->events[i].data.ptr = NULL;
 }
 
-/* --- time, waiting, waking ------------------------------------------------------ */
+/* --- time, waiting, waking ------------------------------------------------ */
 
 static int64_t clock_us(const struct loop_backend *b)
 {
@@ -191,7 +192,7 @@ static void backend_free(struct loop_backend *base)
     mem_free(b);
 }
 
-/* --- addresses --------------------------------------------------------------------- */
+/* --- addresses ------------------------------------------------------------ */
 
 static int resolve(const struct address *a, int flags, struct addrinfo **out)
 {
@@ -228,7 +229,7 @@ static void set_flag(int fd, int level, int option)
     (void)setsockopt(fd, level, option, &on, sizeof on);
 }
 
-/* --- listening ------------------------------------------------------------------------ */
+/* --- listening ------------------------------------------------------------ */
 
 /* -1 and errno. */
 static int try_listen(const struct addrinfo *ai)
@@ -349,7 +350,7 @@ static err backend_accept(struct sock *listener, struct sock **out, struct addre
     return E_WOULD_BLOCK;
 }
 
-/* --- sockets ---------------------------------------------------------------------------- */
+/* --- sockets -------------------------------------------------------------- */
 
 static struct epoll_sock *sock_new(struct loop_backend *b, int fd)
 {
@@ -428,7 +429,7 @@ static void backend_shutdown(struct sock *base)
     (void)shutdown(sock_of(base)->src.fd, SHUT_WR);
 }
 
-/* --- connecting ----------------------------------------------------------------------------- */
+/* --- connecting ----------------------------------------------------------- */
 
 /* One name to look up on a worker; outlives a socket that is closed meanwhile. */
 struct resolve {
@@ -594,7 +595,7 @@ static void backend_close(struct sock *base)
     mem_free(s);
 }
 
-/* --- foreign descriptors ------------------------------------------------------------------ */
+/* --- foreign descriptors -------------------------------------------------- */
 
 static void on_watched(struct source *src, uint32_t events)
 {
@@ -662,4 +663,23 @@ err loop_epoll_backend(struct loop_backend **out)
     source_add(b, &b->timer, EPOLLIN);
     *out = &b->base;
     return OK;
+}
+
+int loop_send_datagram(const char *path, const void *data, size_t size)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    const size_t path_size = strlen(path);
+    if (path_size >= sizeof to.sun_path)
+        return ENAMETOOLONG;
+    memcpy(to.sun_path, path, path_size);
+    if (path[0] == '@')
+        to.sun_path[0] = 0;
+    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return errno;
+    const socklen_t to_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path_size);
+    const ssize_t sent = sendto(fd, data, size, MSG_NOSIGNAL, (struct sockaddr *)&to, to_size);
+    const int failed = sent < 0 ? errno : 0;
+    close(fd);
+    return failed;
 }

@@ -91,7 +91,7 @@ void metrics_free(struct metrics *m)
     mem_free(m);
 }
 
-/* --- histograms ----------------------------------------------------------------------- */
+/* --- histograms ----------------------------------------------------------- */
 
 static size_t bucket_of(uint64_t v)
 {
@@ -144,7 +144,7 @@ uint64_t histogram_quantile(const struct histogram *h, double q)
     return end;
 }
 
-/* --- names and labels -------------------------------------------------------------------- */
+/* --- names and labels ----------------------------------------------------- */
 
 static bool is_name(const char *s)
 {
@@ -189,7 +189,7 @@ static char *labels_text(const struct metric_label *labels, size_t count)
     return (char *)b.data;
 }
 
-/* --- registering ---------------------------------------------------------------------------- */
+/* --- registering ---------------------------------------------------------- */
 
 static struct family *family(struct metrics *m, const char *name, const char *help,
                              enum metric_type type, double unit)
@@ -253,8 +253,7 @@ void metrics_add_collector(struct metrics *m, metrics_collect_fn *fn, void *arg)
     m->collectors_end = &c->next;
 }
 
-/* --- rendering ---------------------------------------------------------------------------------
- */
+/* --- rendering ------------------------------------------------------------ */
 
 static void append_family(struct buf *b, const char *name, enum metric_type type, const char *help)
 {

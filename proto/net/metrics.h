@@ -26,7 +26,7 @@ struct metric_label {
     const char *value;
 };
 
-/* --- registered: owned by m, as long as it ---------------------------------------- */
+/* --- registered: owned by m, as long as it -------------------------------- */
 
 struct counter {
     atomic_uint_fast64_t value;
@@ -81,7 +81,7 @@ struct histogram *metrics_histogram(struct metrics *m, const char *name, const c
                                     double unit, const struct metric_label *labels,
                                     size_t label_count);
 
-/* --- collected at each rendering ---------------------------------------------------- */
+/* --- collected at each rendering ------------------------------------------ */
 
 enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 struct metrics_page;
@@ -99,7 +99,7 @@ void metrics_sample_histogram(struct metrics_page *page, const struct metric_lab
                               size_t label_count, const double *bounds, const uint64_t *counts,
                               size_t bound_count, double sum);
 
-/* --- out -------------------------------------------------------------------------------- */
+/* --- out ------------------------------------------------------------------ */
 
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 /* Appends all of it. */

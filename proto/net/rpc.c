@@ -60,7 +60,7 @@ struct rpc {
     struct rpc_peer peer;
 };
 
-/* --- callbacks that may free us ---------------------------------------------------- */
+/* --- callbacks that may free us ------------------------------------------- */
 
 static void enter(struct rpc *r)
 {
@@ -76,7 +76,7 @@ static bool leave(struct rpc *r)
     return !freed;
 }
 
-/* --- slots ---------------------------------------------------------------------------- */
+/* --- slots ---------------------------------------------------------------- */
 
 static uint32_t slot_take(struct rpc *r)
 {
@@ -144,7 +144,7 @@ static uint64_t last_id(const struct rpc *r)
     return r->last == NO_SLOT ? 0 : r->slots[r->last].id;
 }
 
-/* --- deadlines --------------------------------------------------------------------------- */
+/* --- deadlines ------------------------------------------------------------ */
 
 static void on_due(void *arg);
 
@@ -176,7 +176,7 @@ static void on_due(void *arg)
     due_at(r, next_due);
 }
 
-/* --- Hello ----------------------------------------------------------------------------------- */
+/* --- Hello ---------------------------------------------------------------- */
 
 static void write_hello(struct rpc *r)
 {
@@ -264,8 +264,7 @@ static void on_hello(struct rpc *r, const struct msg_peek *peek)
         r->opts.events->on_ready(r->opts.user);
 }
 
-/* --- the connection ------------------------------------------------------------------------------
- */
+/* --- the connection ------------------------------------------------------- */
 
 static void on_open(struct conn *c)
 {
@@ -336,8 +335,7 @@ static void connect_now(struct rpc *r)
         timer_start(r->l, &r->hello_timer, r->opts.connect_timeout_us, on_hello_late, r);
 }
 
-/* --- what callers call
- * ------------------------------------------------------------------------------ */
+/* --- what callers call ---------------------------------------------------- */
 
 static void on_lost(void *arg)
 {

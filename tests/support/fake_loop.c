@@ -80,7 +80,7 @@ static int64_t sooner(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* --- what is ready, and when something will be ------------------------------------- */
+/* --- what is ready, and when something will be ---------------------------- */
 
 static bool is_broken(const struct fake_sock *s)
 {
@@ -119,7 +119,7 @@ static int64_t next_us(const struct fake_sock *s)
     return at > s->w->now_us ? at : INT64_MAX;
 }
 
-/* --- socks ----------------------------------------------------------------------------- */
+/* --- socks ---------------------------------------------------------------- */
 
 static struct fake_sock *sock_new(struct fake_world *w)
 {
@@ -349,7 +349,7 @@ void fake_sock_break(struct sock *base, int error)
     }
 }
 
-/* --- the loop's backend -------------------------------------------------------------------- */
+/* --- the loop's backend --------------------------------------------------- */
 
 static int64_t fake_clock_us(const struct loop_backend *b)
 {
@@ -434,7 +434,7 @@ struct loop *fake_world_loop(struct fake_world *w, const char *name)
     return loop_new(&b->base, name);
 }
 
-/* --- workers ---------------------------------------------------------------------------------- */
+/* --- workers -------------------------------------------------------------- */
 
 static void fake_submit(struct exec *base, struct exec_job *job)
 {
@@ -493,8 +493,7 @@ struct exec *fake_world_exec(struct fake_world *w, int64_t duration_us)
     return &e->base;
 }
 
-/* --- the world -----------------------------------------------------------------------------------
- */
+/* --- the world ------------------------------------------------------------ */
 
 struct fake_world *fake_world_new(const struct fake_opts *opts)
 {

@@ -7,7 +7,7 @@
 #include "proto/net/conn.h"
 #include "proto/net/conn_pool.h"
 
-/* --- the server's side: one record of what happened to a connection ------------------ */
+/* --- the server's side: one record of what happened to a connection ------- */
 
 struct server;
 struct session {
@@ -150,7 +150,7 @@ static void echo(struct session *s, uint8_t *data, size_t size)
     conn_write(s->c, data, size);
 }
 
-/* --- frames in ------------------------------------------------------------------------- */
+/* --- frames in ------------------------------------------------------------ */
 
 static void frames_split_anywhere_come_whole(void **state)
 {
@@ -368,7 +368,7 @@ static void the_limit_that_a_frame_sets_holds_for_the_next(void **state)
     server_stop(sv);
 }
 
-/* --- the peer goes ------------------------------------------------------------------------- */
+/* --- the peer goes -------------------------------------------------------- */
 
 static void a_peer_may_close_at_any_byte(void **state)
 {
@@ -430,7 +430,7 @@ static void a_reset_is_told_with_its_errno(void **state)
     server_stop(sv);
 }
 
-/* --- output -------------------------------------------------------------------------------- */
+/* --- output --------------------------------------------------------------- */
 
 enum { ANSWER = 64 * 1024 };
 
@@ -568,7 +568,7 @@ static void a_release_may_close_the_connection(void **state)
     server_stop(sv);
 }
 
-/* --- holding --------------------------------------------------------------------------------- */
+/* --- holding -------------------------------------------------------------- */
 
 static void hold_each(struct session *s, uint8_t *data, size_t size)
 {
@@ -601,8 +601,7 @@ static void a_held_connection_is_handed_nothing(void **state)
     server_stop(sv);
 }
 
-/* --- closing -----------------------------------------------------------------------------------
- */
+/* --- closing -------------------------------------------------------------- */
 
 static void close_at_second(struct session *s, uint8_t *data, size_t size)
 {
@@ -664,8 +663,7 @@ static void closing_after_flush_says_all_even_to_who_keeps_talking(void **state)
     server_stop(sv);
 }
 
-/* --- connecting ---------------------------------------------------------------------------------
- */
+/* --- connecting ----------------------------------------------------------- */
 
 static void a_client_connects_and_what_it_wrote_before_is_sent(void **state)
 {
@@ -709,8 +707,7 @@ static void a_refused_connection_is_told_with_its_errno(void **state)
     server_stop(sv);
 }
 
-/* --- deadlines, in virtual time
- * --------------------------------------------------------------------- */
+/* --- deadlines, in virtual time ------------------------------------------- */
 
 enum { SECOND = 1000 * 1000 };
 
@@ -830,8 +827,7 @@ static void short_deadlines_are_looked_at_often(void **state)
     server_stop(sv);
 }
 
-/* --- the budget
- * ------------------------------------------------------------------------------------- */
+/* --- the budget ----------------------------------------------------------- */
 
 static void long_frames_wait_for_the_budget(void **state)
 {
@@ -899,8 +895,7 @@ static void the_starved_have_a_deadline_too(void **state)
     server_stop(sv);
 }
 
-/* --- all together
- * ------------------------------------------------------------------------------------- */
+/* --- all together --------------------------------------------------------- */
 
 static struct rng chance;
 static struct timer unhold_timer;
@@ -976,6 +971,45 @@ static void any_stream_comes_back_as_it_was(void **state)
     server_stop(sv);
 }
 
+/* Goal: of any bytes, exactly the frames before the first impossible length come, and it closes
+ * there, whatever the sizes of reads.
+ * Method: random lengths, mostly small, some of them 0, at the limit or above, then rubbish. */
+static void rubbish_is_cut_where_it_stops_making_sense(void **state)
+{
+    struct net *n = *state;
+    chance = test_rng();
+    struct server *sv = server_start(n);
+    for (int round = 0; round < 300; round++) {
+        enum { LIMIT = 2000 };
+        struct peer p;
+        struct buf b = {0};
+        fake_world_opts(n->w)->read_bytes_max = 1 + rng_below(&chance, 3000);
+        sv->limits.frame_bytes_max = LIMIT;
+        sv->react = NULL;
+        sv->count = 0; /* the places of earlier rounds again */
+        struct session *s = meet(sv, &p);
+        while (rng_below(&chance, 15)) {
+            static const uint64_t spread[] = {3, 50, LIMIT - 2, LIMIT};
+            add_frame(&b, 1 + rng_below(&chance, spread[rng_below(&chance, 4)]), (uint8_t)b.size);
+        }
+        const size_t good = b.size;
+        const uint32_t bad[] = {0, LIMIT + 1, UINT32_MAX, (uint32_t)rng_u64(&chance) | 1u << 31};
+        const uint32_t length = __builtin_bswap32(bad[rng_below(&chance, 4)]);
+        buf_append(&b, &length, sizeof length);
+        for (uint64_t i = rng_below(&chance, 100); i > 0; i--)
+            buf_append(&b, &(uint8_t){(uint8_t)rng_u64(&chance)}, 1);
+        peer_send(&p, b.data, b.size);
+        net_until(n, p.has_ended);
+        assert_slice_equal(buf_slice(&s->frames), slice_of(b.data, good));
+        peer_close(&p);
+        net_until(n, s->closed);
+        assert_err(s->why, E_INVALID_REQUEST);
+        buf_deinit(&s->frames);
+        buf_deinit(&b);
+    }
+    server_stop(sv);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -1007,6 +1041,7 @@ int main(int argc, char **argv)
         OVER_MEMORY(long_frames_wait_for_the_budget),
         OVER_MEMORY(the_starved_have_a_deadline_too),
         OVER_BOTH(any_stream_comes_back_as_it_was),
+        OVER_MEMORY(rubbish_is_cut_where_it_stops_making_sense),
     };
     return TEST_MAIN(tests, NULL, NULL);
 }

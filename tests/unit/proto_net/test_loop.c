@@ -10,6 +10,7 @@
 #include "proto/base/mem.h"
 #include "proto/net/exec.h"
 #include "proto/net/loop.h"
+#include "tests/support/fake_loop.h"
 
 static struct loop *new_loop(const char *name)
 {
@@ -25,7 +26,7 @@ static bool turned(struct loop *l)
 }
 #define turn_until(l, condition) assert_eventually(turned(l) && (condition), 10000)
 
-/* --- addresses ------------------------------------------------------------------ */
+/* --- addresses ------------------------------------------------------------ */
 
 static void address_parse_takes_host_port_and_brackets(void **state)
 {
@@ -67,7 +68,7 @@ static void address_parse_refuses_the_rest(void **state)
     assert_ok(address_parse(&a, longest + sizeof longest - 258, 258));
 }
 
-/* --- timers ------------------------------------------------------------------------ */
+/* --- timers --------------------------------------------------------------- */
 
 struct ticking {
     struct timer t;
@@ -139,7 +140,7 @@ static void a_timer_that_restarts_itself_does_not_hold_the_turn(void **state)
     loop_free(l);
 }
 
-/* --- the order of a turn --------------------------------------------------------------- */
+/* --- the order of a turn -------------------------------------------------- */
 
 struct journal {
     struct loop *l;
@@ -208,7 +209,7 @@ static void a_turn_within_a_turn_is_a_mistake(void **state)
     loop_free(j.l);
 }
 
-/* --- mail ----------------------------------------------------------------------------------- */
+/* --- mail ----------------------------------------------------------------- */
 
 enum { POSTERS = 4, POSTS = 20000 };
 
@@ -317,8 +318,7 @@ static void stop_before_run_ends_the_next_run_only(void **state)
     loop_free(j.l);
 }
 
-/* --- workers -----------------------------------------------------------------------------------
- */
+/* --- workers -------------------------------------------------------------- */
 
 struct counted_job {
     struct exec_job job;
@@ -412,8 +412,59 @@ static void a_job_may_be_submitted_again_when_done(void **state)
     loop_free(l);
 }
 
-/* --- sockets
- * --------------------------------------------------------------------------------------- */
+/* --- the world in memory ------------------------------------------------------ */
+
+static void workers_of_a_world_take_virtual_time(void **state)
+{
+    (void)state;
+    struct fake_world *w = fake_world_new(NULL);
+    struct loop *l = fake_world_loop(w, "a"), *other = fake_world_loop(w, "b");
+    struct counting c = {.e = fake_world_exec(w, 1000000), .in_order = true};
+    struct counted_job jobs[3];
+    for (unsigned i = 0; i < 3; i++) {
+        jobs[i] =
+            (struct counted_job){{.run = count_run, .done = count_done, .home = i == 1 ? other : l},
+                                 &c,
+                                 i,
+                                 false,
+                                 false};
+        exec_submit(c.e, &jobs[i].job);
+    }
+    assert_int_equal(exec_backlog(c.e), 3);
+    fake_world_run(w, 999999);
+    assert_int_equal(c.done, 0);
+    fake_world_run(w, 1);
+    assert_int_equal(c.done, 1);
+    fake_world_run(w, 2000000);
+    assert_int_equal(c.done, 3);
+    assert_true(c.in_order);
+    assert_false(fake_world_step(w)); /* nothing will ever happen */
+    exec_free(c.e);
+    loop_free(l);
+    loop_free(other);
+    fake_world_free(w);
+}
+
+static void a_letter_between_loops_of_a_world_arrives(void **state)
+{
+    (void)state;
+    struct fake_world *w = fake_world_new(NULL);
+    struct journal j = {.l = fake_world_loop(w, "reader"),
+                        .mail.fn = on_mail,
+                        .first.fn = on_first,
+                        .second.fn = on_second};
+    struct loop *other = fake_world_loop(w, "other");
+    assert_false(fake_world_step(w));
+    loop_post(j.l, &j.mail);
+    assert_true(fake_world_step(w));
+    assert_string_equal(j.text, "mde");
+    assert_false(fake_world_step(w));
+    loop_free(j.l);
+    loop_free(other);
+    fake_world_free(w);
+}
+
+/* --- sockets -------------------------------------------------------------- */
 
 struct ear {
     struct sock *s;
@@ -637,6 +688,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(jobs_of_one_worker_run_in_order_and_are_done_once),
         cmocka_unit_test(free_runs_what_was_submitted),
         cmocka_unit_test(a_job_may_be_submitted_again_when_done),
+        cmocka_unit_test(workers_of_a_world_take_virtual_time),
+        cmocka_unit_test(a_letter_between_loops_of_a_world_arrives),
         cmocka_unit_test(bytes_go_both_ways_and_end),
         cmocka_unit_test(writing_to_a_gone_peer_is_an_error_not_a_signal),
         cmocka_unit_test(connecting_to_a_closed_port_is_refused),

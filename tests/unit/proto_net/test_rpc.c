@@ -9,7 +9,7 @@
 #include "proto/wire/frame.h"
 #include "proto/wire/msg.h"
 
-/* --- a server that answers as the test says ---------------------------------------------- */
+/* --- a server that answers as the test says ------------------------------- */
 
 struct asked {
     uint64_t id;
@@ -135,7 +135,7 @@ static void host_stop(struct host *h)
     mem_free(h);
 }
 
-/* --- the asking side: a record of what was called ------------------------------------------- */
+/* --- the asking side: a record of what was called ------------------------- */
 
 struct caller {
     struct rpc *r;
