@@ -97,6 +97,12 @@ void log_set_conf(struct log *g, const struct log_conf *conf)
     g->conf = *conf;
 }
 
+void log_on_flushed(struct log *g, log_flushed_fn *fn, void *arg)
+{
+    g->flushed_fn = fn;
+    g->flushed_arg = arg;
+}
+
 const struct log_conf *log_get_conf(const struct log *g)
 {
     return &g->conf;
