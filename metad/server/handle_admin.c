@@ -211,7 +211,7 @@ static bool parse_broker_id(const char *name, int32_t *out)
     return true;
 }
 
-void handle_describe_configs(void *user, struct request *r, struct slice body)
+void handle_admin_describe(void *user, struct request *r, struct slice body)
 {
     struct metad *m = user;
     void *message;

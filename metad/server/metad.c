@@ -21,7 +21,7 @@ static const struct service_api apis[] = {
      .handle = handle_metadata},
     {.api = API_DESCRIBE_CONFIGS,
      .frame_bytes_max = CONTROL_FRAME_BYTES_MAX,
-     .handle_raw = handle_describe_configs},
+     .handle_raw = handle_admin_describe},
     ADMIN(API_CREATE_TOPICS),
     ADMIN(API_DELETE_TOPICS),
     ADMIN(API_CREATE_PARTITIONS),

@@ -34,6 +34,6 @@ void handle_metadata_image(struct metad *m);
 /* handle_admin.c: requests that are the controller's, or another broker's, to answer */
 size_t handle_admin_extra(void);
 void handle_admin(void *user, struct request *r, struct slice body);
-void handle_describe_configs(void *user, struct request *r, struct slice body);
+void handle_admin_describe(void *user, struct request *r, struct slice body);
 
 #endif
