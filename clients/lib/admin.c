@@ -41,8 +41,9 @@ struct sluice_admin {
     struct client *client; /* the loop's */
     struct rng rng;
     struct operation *operations; /* the loop's */
-    pthread_mutex_t mutex;        /* guards version, and of operations what is said there */
-    uint64_t version;             /* what this admin's changes need */
+    bool is_closing;
+    pthread_mutex_t mutex; /* guards version, and of operations what is said there */
+    uint64_t version;      /* what this admin's changes need */
 };
 
 /* --- operations: on the loop
@@ -92,7 +93,9 @@ static void on_operation(struct mail *m)
     struct operation *o = (struct operation *)m;
     struct sluice_admin *a = o->admin;
     DL_APPEND(a->operations, o);
-    if (o->is_spread)
+    if (a->is_closing)
+        operation_done(o);
+    else if (o->is_spread)
         spread_start(&o->spread, a->client, &a->rng);
     else
         client_call(a->client, &o->call);
@@ -792,6 +795,7 @@ static void admin_init(sluice_admin *a)
 
 static void admin_deinit(sluice_admin *a)
 {
+    a->is_closing = true;
     /* Those that nobody waits for any more: others must have returned. */
     for (struct operation *o = a->operations; o; o = o->next) {
         if (o->is_spread)

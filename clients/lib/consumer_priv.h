@@ -150,6 +150,7 @@ struct sluice_consumer {
     struct rng rng;
     struct deferred pump;
     struct timer timer;
+    int64_t retry_at_us; /* of the first blocked feed that waits for time alone; INT64_MAX: none */
     struct fetch_outlet *outlets;
     bool is_closing;
 };

@@ -54,6 +54,13 @@ static void pump_soon(sluice_consumer *c)
         loop_defer(c->shell.loop, &c->pump);
 }
 
+/* With the mutex: feeds that miss something are looked at again. */
+static void unblock(sluice_consumer *c)
+{
+    feed_unblock_all(c);
+    c->retry_at_us = INT64_MAX;
+}
+
 static void where_of(const struct feed *f, const struct node *n, char *text, size_t size)
 {
     char node[NODE_TEXT];
@@ -265,7 +272,7 @@ static void on_fetched(void *arg, err e, struct slice response)
     q->outlet->fetches--;
     pthread_mutex_lock(&c->mutex);
     const bool refresh = fetch_apply(q, &error, body);
-    feed_unblock_all(c);
+    unblock(c);
     pthread_mutex_unlock(&c->mutex);
     if (!c->is_closing) {
         if (e == E_TIMED_OUT)
@@ -383,7 +390,7 @@ static void on_located(void *arg, err e, struct slice response)
         error = wire_error_of(E_CORRUPT);
     pthread_mutex_lock(&c->mutex);
     const bool refresh = locate_apply(q, &error, m);
-    feed_unblock_all(c);
+    unblock(c);
     pthread_mutex_unlock(&c->mutex);
     arena_deinit(&arena);
     if (!c->is_closing) {
@@ -454,7 +461,7 @@ static void locate_send(struct request_of_feeds *q)
  */
 
 struct pass {
-    int64_t now_us, again_us;
+    int64_t now_us;
     bool needs_leader;
     struct request_of_feeds *fetches, *locates;
 };
@@ -506,19 +513,23 @@ static void missing_tell(sluice_consumer *c, struct feed *f)
     feed_error(c, f, &why, "fetch", NULL);
 }
 
+static void retry_note(sluice_consumer *c, const struct feed *f)
+{
+    if (f->retry_at_us > loop_now_us(c->shell.loop) && f->retry_at_us < c->retry_at_us)
+        c->retry_at_us = f->retry_at_us;
+}
+
 /* Where to send a request for it; NULL: nowhere now. */
 static struct fetch_outlet *route(sluice_consumer *c, struct feed *f, struct pass *pass)
 {
     if (f->retry_at_us > pass->now_us) {
-        if (f->retry_at_us < pass->again_us)
-            pass->again_us = f->retry_at_us;
+        retry_note(c, f);
         return NULL;
     }
     struct node *n = client_leader(c->client, f->topic, f->partition);
     if (!n) {
         missing_tell(c, f);
-        if (f->retry_at_us > pass->now_us && f->retry_at_us < pass->again_us)
-            pass->again_us = f->retry_at_us;
+        retry_note(c, f);
         pass->needs_leader = true;
         return NULL;
     }
@@ -609,7 +620,7 @@ static void on_timer(void *arg)
 {
     sluice_consumer *c = arg;
     pthread_mutex_lock(&c->mutex);
-    feed_unblock_all(c);
+    unblock(c);
     pthread_mutex_unlock(&c->mutex);
     pump_soon(c);
 }
@@ -619,7 +630,7 @@ static void pump(struct deferred *d)
     sluice_consumer *c = (sluice_consumer *)((char *)d - offsetof(sluice_consumer, pump));
     if (c->is_closing)
         return;
-    struct pass pass = {.now_us = loop_now_us(c->shell.loop), .again_us = INT64_MAX};
+    struct pass pass = {.now_us = loop_now_us(c->shell.loop)};
     pthread_mutex_lock(&c->mutex);
     pass_fill(c, &pass);
     for (struct request_of_feeds *q; (q = pass.fetches);) {
@@ -632,8 +643,8 @@ static void pump(struct deferred *d)
     }
     const bool has_news = c->deliver.first != NULL;
     pthread_mutex_unlock(&c->mutex);
-    if (pass.again_us != INT64_MAX)
-        timer_start(c->shell.loop, &c->timer, pass.again_us - pass.now_us, on_timer, c);
+    if (c->retry_at_us != INT64_MAX)
+        timer_start(c->shell.loop, &c->timer, c->retry_at_us - pass.now_us, on_timer, c);
     if (pass.needs_leader)
         client_refresh(c->client);
     if (has_news)
@@ -702,7 +713,7 @@ static void on_metadata(void *user)
         if (f->place == FEED_NOWHERE && f->topic)
             feed_to(c, f, FEED_TODO);
     }
-    feed_unblock_all(c);
+    unblock(c);
     pthread_mutex_unlock(&c->mutex);
     shell_notify(&c->shell);
     pump_soon(c);
@@ -713,7 +724,7 @@ static void on_node(void *user, struct node *n)
     sluice_consumer *c = user;
     (void)n;
     pthread_mutex_lock(&c->mutex);
-    feed_unblock_all(c);
+    unblock(c);
     pthread_mutex_unlock(&c->mutex);
     pump_soon(c);
 }
@@ -721,10 +732,12 @@ static void on_node(void *user, struct node *n)
 void fetcher_on_mail(struct mail *m)
 {
     sluice_consumer *c = (sluice_consumer *)((char *)m - offsetof(sluice_consumer, mail));
+    if (c->is_closing)
+        return;
     pthread_mutex_lock(&c->mutex);
     c->is_posted = false;
     interests_review(c);
-    feed_unblock_all(c);
+    unblock(c);
     pthread_mutex_unlock(&c->mutex);
     shell_notify(&c->shell);
     pump_soon(c);
@@ -739,6 +752,7 @@ static const struct client_events events = {.on_metadata = on_metadata, .on_node
 void fetcher_init(sluice_consumer *c)
 {
     c->pump.fn = pump;
+    c->retry_at_us = INT64_MAX;
     c->client = client_new(c->shell.loop, &c->settings, &c->rng, &events, c);
 }
 

@@ -60,7 +60,8 @@ struct sluice_producer {
     struct codec_ctx *codec;
     struct buf compressed;
     struct deferred pump;
-    struct timer timer; /* linger, retries, delivery timeouts */
+    struct timer timer;  /* linger, retries, delivery timeouts */
+    int64_t retry_at_us; /* of the first blocked lane that waits for time alone; INT64_MAX: none */
     struct outlet *outlets;
     struct parcel *released; /* acks=0: written, to be told */
     bool is_closing;

@@ -57,6 +57,13 @@ static void pump_soon(sluice_producer *p)
         loop_defer(p->shell.loop, &p->pump);
 }
 
+/* With the mutex: lanes that miss something are looked at again. */
+static void unblock(sluice_producer *p)
+{
+    accumulator_unblock_all(&p->acc);
+    p->retry_at_us = INT64_MAX;
+}
+
 /* --- requests: making
  * -------------------------------------------------------------------------------- */
 
@@ -189,6 +196,9 @@ static void on_release(void *arg)
     /* With acks=0 nothing else answers. */
     if (was_last && p->settings.producer.acks == 0)
         on_answer(d, OK, slice_of(NULL, 0));
+    pthread_mutex_lock(&p->mutex);
+    unblock(p);
+    pthread_mutex_unlock(&p->mutex);
     pump_soon(p);
 }
 
@@ -529,7 +539,7 @@ static void on_answer(void *arg, err e, struct slice response)
         while (*end)
             end = &(*end)->next;
     }
-    accumulator_unblock_all(&p->acc);
+    unblock(p);
     pthread_mutex_unlock(&p->mutex);
     mem_free(outcomes);
     dispatch_unref(d);
@@ -599,7 +609,8 @@ static void pass_at(struct pass *pass, int64_t us)
 static struct outlet *route(sluice_producer *p, struct lane *lane, struct pass *pass)
 {
     if (lane->retry_at_us > pass->now_us) {
-        pass_at(pass, lane->retry_at_us);
+        if (lane->retry_at_us < p->retry_at_us)
+            p->retry_at_us = lane->retry_at_us;
         return NULL;
     }
     struct node *n = client_leader(p->client, target_of(lane)->topic, lane->partition);
@@ -648,13 +659,14 @@ static void on_timer(void *arg)
 {
     sluice_producer *p = arg;
     pthread_mutex_lock(&p->mutex);
-    accumulator_unblock_all(&p->acc);
+    unblock(p);
     pthread_mutex_unlock(&p->mutex);
     pump_soon(p);
 }
 
 static void pass_plan(sluice_producer *p, struct pass *pass)
 {
+    pass_at(pass, p->retry_at_us);
     pass_at(pass, accumulator_next_due_us(&p->acc));
     for (const struct parcel *parcel = p->acc.oldest; parcel; parcel = parcel->next_of_all) {
         const int64_t expires_us = parcel->created_us + p->settings.producer.delivery_timeout_us;
@@ -748,7 +760,7 @@ static void on_metadata(void *user)
         if (t->topic)
             target_update(p, t);
     }
-    accumulator_unblock_all(&p->acc);
+    unblock(p);
     pthread_mutex_unlock(&p->mutex);
     shell_notify(&p->shell);
     pump_soon(p);
@@ -759,7 +771,7 @@ static void on_node(void *user, struct node *n)
     sluice_producer *p = user;
     (void)n;
     pthread_mutex_lock(&p->mutex);
-    accumulator_unblock_all(&p->acc);
+    unblock(p);
     pthread_mutex_unlock(&p->mutex);
     pump_soon(p);
 }
@@ -790,6 +802,8 @@ static void targets_review(sluice_producer *p)
 void sender_on_mail(struct mail *m)
 {
     sluice_producer *p = (sluice_producer *)((char *)m - offsetof(sluice_producer, mail));
+    if (p->is_closing)
+        return;
     pthread_mutex_lock(&p->mutex);
     p->is_posted = false;
     targets_review(p);
@@ -806,6 +820,7 @@ static const struct client_events events = {.on_metadata = on_metadata, .on_node
 void sender_init(sluice_producer *p)
 {
     p->pump.fn = pump;
+    p->retry_at_us = INT64_MAX;
     p->codec = codec_ctx_new();
     p->client = client_new(p->shell.loop, &p->settings, &p->loop_rng, &events, p);
 }
