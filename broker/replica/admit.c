@@ -59,6 +59,11 @@ static err check_header(struct admit_ctx *x, const struct admit_rules *rules, co
             x, why, E_MESSAGE_TOO_LARGE,
             "batch %zu has %zu bytes, more than the topic's max.message.bytes of %" PRIu32, nth,
             batch_canonical_size(b), rules->batch_bytes_max);
+    /* First, so that damage on the way, which the same batch sent again heals, is not taken for a
+     * mistake of the producer. */
+    if (b->has_batch_crc && batch_crc(b) != b->batch_crc)
+        return REFUSE(x, why, E_CORRUPT,
+                      "batch %zu does not match its batch_crc; it was damaged on its way", nth);
     const uint32_t codec = b->attributes & BATCH_CODEC_MASK;
     if (codec > CODEC_ZSTD)
         return REFUSE(x, why, E_UNSUPPORTED_COMPRESSION,
@@ -87,9 +92,6 @@ static err check_header(struct admit_ctx *x, const struct admit_rules *rules, co
             x, why, E_WRONG_PARTITION,
             "batch %zu carries the topic check of another topic or partition than %" PRIu32, nth,
             rules->partition);
-    if (b->has_batch_crc && batch_crc(b) != b->batch_crc)
-        return REFUSE(x, why, E_CORRUPT,
-                      "batch %zu does not match its batch_crc; it was damaged on its way", nth);
     if (!b->has_batch_crc && codec != CODEC_NONE)
         return REFUSE(x, why, E_CORRUPT,
                       "batch %zu is compressed and has no batch_crc; only uncompressed batches may "
