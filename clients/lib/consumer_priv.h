@@ -162,6 +162,9 @@ void feed_deliver(struct sluice_consumer *c, struct feed *f);
 void feed_undeliver(struct sluice_consumer *c, struct feed *f);
 /* Should more of it be fetched now? Leaders and connections aside. */
 bool feed_wants_fetch(const struct sluice_consumer *c, const struct feed *f);
+/* What to ask for at a time: max.partition.fetch.bytes, or an even share of queued.max.bytes where
+ * that is less, so that fetches parked for idle partitions leave room for the others. */
+size_t feed_answer_bytes(const struct sluice_consumer *c);
 bool feed_wants_locate(const struct feed *f);
 /* Forgets where it was and what was fetched. Views given out stay good. */
 void feed_seek(struct sluice_consumer *c, struct feed *f, int64_t sought, bool is_time);

@@ -7,7 +7,7 @@
 
 /* Of a partition, in answers of max.partition.fetch.bytes: enough to have the next at hand, little
  * enough for the cache to hold it until it is read. */
-enum { FETCH_AHEAD = 4, CHUNK_BYTES_MIN = 16 * KIB };
+enum { FETCH_AHEAD = 4, CHUNK_BYTES_MIN = 16 * KIB, ANSWER_BYTES_MIN = KIB };
 
 /* --- lists -------------------------------------------------------------------------------------
  */
@@ -116,16 +116,26 @@ bool feed_wants_locate(const struct feed *f)
     return f->is_assigned && !f->is_stopped && !f->is_located && !f->is_busy;
 }
 
+static size_t share_of(const struct sluice_consumer *c)
+{
+    return c->settings.consumer.queued_max_bytes / (c->feed_count ? c->feed_count : 1);
+}
+
+size_t feed_answer_bytes(const struct sluice_consumer *c)
+{
+    const size_t share = share_of(c) > ANSWER_BYTES_MIN ? share_of(c) : ANSWER_BYTES_MIN;
+    const size_t usual = c->settings.consumer.partition_max_bytes;
+    return usual < share ? usual : share;
+}
+
 bool feed_wants_fetch(const struct sluice_consumer *c, const struct feed *f)
 {
     if (!f->is_assigned || f->is_stopped || f->is_paused || !f->is_located || f->is_busy ||
         f->event)
         return false;
-    const size_t answer = c->settings.consumer.partition_max_bytes;
-    size_t share = c->settings.consumer.queued_max_bytes / (c->feed_count ? c->feed_count : 1);
-    if (share > FETCH_AHEAD * answer)
-        share = FETCH_AHEAD * answer;
-    return f->queued == 0 || f->queued + answer <= share;
+    const size_t ahead = (size_t)FETCH_AHEAD * c->settings.consumer.partition_max_bytes;
+    const size_t max = share_of(c) < ahead ? share_of(c) : ahead;
+    return f->queued == 0 || f->queued + feed_answer_bytes(c) <= max;
 }
 
 /* Views of the last poll may point into what was being read. */

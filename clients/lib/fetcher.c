@@ -271,8 +271,8 @@ static void on_fetched(void *arg, err e, struct slice response)
     const struct wire_error error = call_answer(API_FETCH, e, response, &body);
     q->outlet->fetches--;
     pthread_mutex_lock(&c->mutex);
+    unblock(c); /* first: those that waited come before those that were just served */
     const bool refresh = fetch_apply(q, &error, body);
-    unblock(c);
     pthread_mutex_unlock(&c->mutex);
     if (!c->is_closing) {
         if (e == E_TIMED_OUT)
@@ -300,10 +300,10 @@ static void fetch_send(struct request_of_feeds *q)
                                        .topic_id = id_of(f),
                                        .partition = (uint32_t)f->partition,
                                        .fetch_offset = f->fetch_at,
-                                       .max_bytes = s->consumer.partition_max_bytes,
+                                       .max_bytes = (uint32_t)q->entries[i].reserved,
                                        .leader_epoch = epoch_of(f)};
         before = f->topic;
-        bytes += s->consumer.partition_max_bytes;
+        bytes += q->entries[i].reserved;
     }
     const struct fetch_request request = {
         .max_wait_ms = s->consumer.fetch_wait_ms,
@@ -389,8 +389,8 @@ static void on_located(void *arg, err e, struct slice response)
         msg_unpack(&sluice__list_offsets_response__descriptor, body, &arena, &m, NULL))
         error = wire_error_of(E_CORRUPT);
     pthread_mutex_lock(&c->mutex);
-    const bool refresh = locate_apply(q, &error, m);
     unblock(c);
+    const bool refresh = locate_apply(q, &error, m);
     pthread_mutex_unlock(&c->mutex);
     arena_deinit(&arena);
     if (!c->is_closing) {
@@ -539,7 +539,7 @@ static struct fetch_outlet *route(sluice_consumer *c, struct feed *f, struct pas
 static bool fetch_join(sluice_consumer *c, struct feed *f, struct fetch_outlet *o,
                        struct pass *pass)
 {
-    const size_t need = c->settings.consumer.partition_max_bytes;
+    const size_t need = feed_answer_bytes(c);
     if (c->queued + c->reserved + need > c->settings.consumer.queued_max_bytes)
         return false;
     if (!o->fetch) {

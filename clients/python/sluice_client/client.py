@@ -2,9 +2,9 @@
 """A client: finds leaders, produces, fetches, administers.
 
 It starts at a metadata address, asks there who leads what, and talks to the brokers
-themselves for records. Errors of class `reroute` mean that its picture is stale: it
-asks again and retries until the timeout is over. Everything else is the caller's to
-decide. Not for several threads at a time.
+themselves for records. Errors of class `reroute` mean that its picture is stale, a few
+others that the server has just begun: it asks again and retries until the timeout is
+over. Everything else is the caller's to decide. Not for several threads at a time.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ import topic_admin_pb2
 
 from . import batch as batches
 from .connection import Connection
-from .errors import REROUTE, ConnectionLost, SluiceError, check
+from .errors import ConnectionLost, SluiceError, check
 
 LATEST, EARLIEST, MAX_TIMESTAMP = -1, -2, -3
 _BACKOFF_MS = 20
@@ -134,7 +134,7 @@ class Client:
                 check(result)
                 return result
             except SluiceError as e:
-                if e.error_class != REROUTE or time.monotonic() >= deadline:
+                if not e.passes or time.monotonic() >= deadline:
                     raise
             # Waits for news, or the back-off.
             self.metadata([topic], watch_version=self._version, max_wait_ms=_BACKOFF_MS)

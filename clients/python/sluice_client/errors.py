@@ -73,6 +73,11 @@ class SluiceError(Exception):
         return CODES.get(self.code, "UNKNOWN")
 
     @property
+    def passes(self):
+        """Nothing was done, and soon the right server will do it: ask metadata again and retry."""
+        return self.error_class == REROUTE or self.name in ("NOT_READY", "OFFSET_NOT_AVAILABLE")
+
+    @property
     def class_name(self):
         known = 0 <= self.error_class < len(CLASSES)
         return CLASSES[self.error_class] if known else "fatal"

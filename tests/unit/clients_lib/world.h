@@ -26,7 +26,8 @@ struct world {
     struct loop *servers, *clients;
     struct fake_cluster *fc;
     struct fake_broker *brokers[BROKERS_MAX];
-    sluice_config *config;
+    sluice_config *config;      /* of the clients under test */
+    sluice_config *fill_config; /* of producers that only prepare */
     struct sluice_error error;
 };
 
@@ -45,6 +46,7 @@ static inline void world_bootstrap(struct world *w)
                      list[0] ? "," : "", (unsigned)fake_broker_port(w->brokers[i]));
     }
     sluice_config_set(w->config, "bootstrap.servers", list);
+    sluice_config_set(w->fill_config, "bootstrap.servers", list);
 }
 
 static inline struct world *world_new(size_t brokers)
@@ -56,6 +58,7 @@ static inline struct world *world_new(size_t brokers)
     w->clients = fake_world_loop(w->w, "clients");
     w->fc = fake_cluster_new(test_seed());
     w->config = sluice_config_new();
+    w->fill_config = sluice_config_new();
     for (size_t i = 0; i < brokers; i++)
         w->brokers[i] = fake_broker_new(w->fc, w->servers, (uint16_t)(7001 + i));
     world_bootstrap(w);
@@ -92,6 +95,7 @@ static inline void world_free(struct world *w)
     loop_free(w->servers);
     fake_world_free(w->w);
     sluice_config_free(w->config);
+    sluice_config_free(w->fill_config);
     mem_free(w);
 }
 
@@ -127,6 +131,14 @@ static inline void teller_tell(void *user, const struct sluice_delivery *d)
         return;
     t->failed++;
     snprintf(t->text, sizeof t->text, "%s", d->error->text);
+}
+
+static inline sluice_producer *world_filler(struct world *w)
+{
+    sluice_producer *p;
+    assert_sluice(w, producer_new_driven(w->clients, world_turn, w, test_seed(), w->fill_config,
+                                         NULL, &p, &w->error));
+    return p;
 }
 
 static inline sluice_producer *world_producer(struct world *w, struct teller *t)
