@@ -35,7 +35,6 @@ enum {
     OUT_TURN_BYTES = 1024 * 1024, /* written per turn, for the others' sake */
     LENGTH_BYTES = FRAME_PREFIX_SIZE,
     SWEEP_MIN_US = 10 * 1000,
-    SWEEP_MAX_US = 1000 * 1000,
     STARVED_US = 10 * 1000, /* between looks whether the budget has room again */
     LINGER_US = 1000 * 1000
 };
@@ -58,33 +57,36 @@ struct in {
 
 struct conn {
     struct deferred end_of_turn;
-    struct conns *home;
-    struct conn *prev, *next;
-    struct sock *sock; /* NULL: CLOSED, or could not be made */
-    const struct conn_handler *handler;
-    const struct conn_limits *limits;
-    void *user;
 
+    /* What the sweep looks at, side by side. */
+    struct conn *next;
+    const struct conn_limits *limits;
+    struct piece *out;
+    int64_t moved_us;       /* last bytes, either way */
+    int64_t frame_began_us; /* an incomplete frame's; 0: none */
+    unsigned holds, busy;
     enum state state;
     bool has_frames;    /* whole frames wait in `in` for may_take */
     bool is_starved;    /* the budget had no room; in home->starved */
     bool is_blocked;    /* the socket took no more output */
     bool wants_reading; /* as registered, see invariant 4 */
-    unsigned holds, busy;
+
+    struct conns *home;
+    struct conn *prev;
+    struct sock *sock; /* NULL: CLOSED, or could not be made */
+    const struct conn_handler *handler;
+    void *user;
 
     struct in in;
     size_t in_charged; /* to the budget, for memory of our own */
     size_t frame_bytes_max;
 
-    struct piece *out, **out_end;
+    struct piece **out_end;
     struct chunk *filling; /* where the next copy goes */
     size_t out_bytes;
     size_t out_charged;
-
-    int64_t moved_us;       /* last bytes, either way */
-    int64_t frame_began_us; /* an incomplete frame's; 0: none */
-    int64_t out_moved_us;   /* output last moved, or began to wait */
-    int64_t lingering_us;   /* since */
+    int64_t out_moved_us; /* output last moved, or began to wait; 0: there is none */
+    int64_t lingering_us; /* since */
 
     struct conn *starved_next;
     void (*gone)(void *arg);
@@ -103,7 +105,7 @@ struct conns {
     struct conn *favoured; /* goes on over the budget, see room_for */
     struct conn_pool pool;
     struct timer sweep, retry;
-    int64_t sweep_us;
+    int64_t limit_us; /* the shortest deadline that any connection had */
     struct net_stats stats;
     uint8_t *scratch; /* what conn_write_space gives on a closing connection */
     size_t scratch_size;
@@ -130,7 +132,7 @@ static struct conns *conns_of(struct loop *l)
         struct conns *n = MEM_NEW(struct conns);
         n->local.free = conns_free;
         n->l = l;
-        n->sweep_us = SWEEP_MAX_US;
+        n->limit_us = INT64_MAX;
         *slot = &n->local;
     }
     return (struct conns *)*slot;
@@ -652,11 +654,14 @@ static void write_queued(struct conn *c)
     }
 }
 
+static void sweep_within(struct conns *n, int64_t us);
+
 static void linger(struct conn *c)
 {
     sock_shutdown(c->sock);
     c->state = LINGERING;
     c->lingering_us = now_us(c);
+    sweep_within(c->home, LINGER_US);
 }
 
 static void flush(struct conn *c)
@@ -760,48 +765,61 @@ size_t conn_out_bytes(const struct conn *c)
 
 /* --- deadlines ------------------------------------------------------------ */
 
-static bool is_over(int64_t since_us, int64_t limit_us, int64_t now)
+static int64_t after(int64_t since_us, int64_t limit_us)
 {
-    return limit_us && now - since_us >= limit_us;
+    return limit_us ? since_us + limit_us : INT64_MAX;
 }
 
-static bool is_overdue(const struct conn *c, int64_t now)
+/* When c is to be closed unless something moves; INT64_MAX: not for now. */
+static int64_t due_us(const struct conn *c)
 {
     const struct conn_limits *limits = c->limits;
     if (c->state == LINGERING)
-        return is_over(c->lingering_us, LINGER_US, now);
-    if (c->state == CONNECTING)
-        return false;
+        return c->lingering_us + LINGER_US;
+    if (c->state == CLOSED || c->state == CONNECTING)
+        return INT64_MAX;
     if (c->out)
-        return is_over(c->out_moved_us, limits->write_stall_us, now);
+        return after(c->out_moved_us, limits->write_stall_us);
     if (c->holds)
-        return false;
-    if (c->frame_began_us && !c->has_frames && is_over(c->frame_began_us, limits->assembly_us, now))
-        return true;
-    return !c->busy && is_over(c->moved_us, limits->idle_us, now);
+        return INT64_MAX;
+    const int64_t idle = c->busy ? INT64_MAX : after(c->moved_us, limits->idle_us);
+    if (!c->frame_began_us || c->has_frames)
+        return idle;
+    const int64_t assembly = after(c->frame_began_us, limits->assembly_us);
+    return assembly < idle ? assembly : idle;
 }
 
-/* One look at every connection in a while costs less than a timer's heap operation per request. */
+/*
+ * One look at every connection now and then costs less than a timer's heap operation per request.
+ * The next look is when the earliest deadline of now is due, or after the shortest limit: what
+ * begins in between is not due before.
+ */
 static void on_sweep(void *arg)
 {
     struct conns *n = arg;
     const int64_t now = loop_now_us(n->l);
-    for (struct conn *c = n->first; c; c = c->next)
-        if (is_overdue(c, now))
+    int64_t next = n->limit_us;
+    for (struct conn *c = n->first; c; c = c->next) {
+        const int64_t due = due_us(c);
+        if (due <= now)
             close_now(c, c->state >= FLUSHING ? c->why : E_TIMED_OUT);
-    timer_start(n->l, &n->sweep, n->sweep_us, on_sweep, n);
+        else if (due != INT64_MAX && due - now < next)
+            next = due - now;
+    }
+    if (next != INT64_MAX)
+        timer_start(n->l, &n->sweep, next > SWEEP_MIN_US ? next : SWEEP_MIN_US, on_sweep, n);
 }
 
-/* Often enough for the shortest deadline. */
-static void sweep_for(struct conns *n, int64_t limit_us)
+static void sweep_within(struct conns *n, int64_t us)
 {
-    if (!limit_us)
-        return;
-    const int64_t us = limit_us / 4 < SWEEP_MIN_US ? SWEEP_MIN_US : limit_us / 4;
-    if (us >= n->sweep_us)
-        return;
-    n->sweep_us = us;
-    timer_stop(n->l, &n->sweep);
+    if (!timer_is_running(&n->sweep) || n->sweep.due_us - loop_now_us(n->l) > us)
+        timer_start(n->l, &n->sweep, us, on_sweep, n);
+}
+
+static void know_limit(struct conns *n, int64_t limit_us)
+{
+    if (limit_us && limit_us < n->limit_us)
+        n->limit_us = limit_us;
 }
 
 /* --- events --------------------------------------------------------------- */
@@ -882,11 +900,11 @@ static struct conn *new_conn(struct loop *l, enum state state, const struct addr
     if (c->next)
         c->next->prev = c;
     n->first = c;
-    sweep_for(n, limits->idle_us);
-    sweep_for(n, limits->assembly_us);
-    sweep_for(n, limits->write_stall_us);
-    if (!timer_is_running(&n->sweep))
-        timer_start(l, &n->sweep, n->sweep_us, on_sweep, n);
+    know_limit(n, limits->idle_us);
+    know_limit(n, limits->assembly_us);
+    know_limit(n, limits->write_stall_us);
+    if (n->limit_us != INT64_MAX)
+        sweep_within(n, n->limit_us);
     count(&n->stats.opened, 1);
     count(&n->stats.connections, 1);
     return c;
