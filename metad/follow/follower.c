@@ -189,6 +189,7 @@ static bool is_later_in_ring(const struct changes *c, size_t at)
 static void read_changed(struct follower *f, const struct changes *c, uint64_t version)
 {
     const uint64_t seen = cluster_version(f->image);
+    bool has_brokers = false;
     begin_reading(f, f->image, version);
     for (size_t i = 0; i < c->count; i++) {
         const struct change *ch = &c->ring[i];
@@ -197,10 +198,12 @@ static void read_changed(struct follower *f, const struct changes *c, uint64_t v
         if (ch->broker_id == NO_BROKER) {
             reading_add_topic(f->reading, &ch->topic_id);
         } else {
-            reading_add_broker(f->reading, ch->broker_id);
+            has_brokers = true;
             reading_add_broker_configs(f->reading, ch->broker_id);
         }
     }
+    if (has_brokers)
+        reading_add_brokers(f->reading);
     reading_add_controller(f->reading);
     reading_start(f->reading);
 }

@@ -170,7 +170,7 @@ static void add_tombstone(struct reading *rd, const struct uuid *id)
     add_task(rd, &read_tombstone, path_of_tombstone(id))->topic_id = *id;
 }
 
-void reading_add_broker(struct reading *rd, int32_t id)
+static void add_broker(struct reading *rd, int32_t id)
 {
     add_task(rd, &read_broker, path_of_broker(id))->broker_id = id;
 }
@@ -180,12 +180,27 @@ void reading_add_broker_configs(struct reading *rd, int32_t id)
     add_task(rd, &read_broker_configs, path_of_broker_configs(id))->broker_id = id;
 }
 
+static bool is_listed(const struct coord_children *children, int32_t id)
+{
+    int32_t listed;
+    for (size_t i = 0; i < children->count; i++)
+        if (path_parse_broker(children->names[i], &listed) == OK && listed == id)
+            return true;
+    return false;
+}
+
 static void list_brokers_done(struct reading *rd, const struct coord_children *children)
 {
+    const struct cluster *img = cluster_edit_view(rd->edit);
+    for (uint32_t i = cluster_broker_count(img); i > 0; i--) {
+        const int32_t known = cluster_broker_at(img, i - 1)->id;
+        if (!is_listed(children, known))
+            cluster_edit_drop_broker(rd->edit, known);
+    }
     int32_t id;
     for (size_t i = 0; i < children->count; i++)
         if (path_parse_broker(children->names[i], &id) == OK)
-            reading_add_broker(rd, id);
+            add_broker(rd, id);
 }
 
 static void list_broker_configs_done(struct reading *rd, const struct coord_children *children)
@@ -270,12 +285,17 @@ void reading_add_controller(struct reading *rd)
     add_task(rd, &read_controller, fixed_path(PATH_CONTROLLER));
 }
 
+void reading_add_brokers(struct reading *rd)
+{
+    add_task(rd, &list_brokers, fixed_path(PATH_BROKER_IDS));
+}
+
 void reading_add_all(struct reading *rd)
 {
     add_task(rd, &list_tombstones, fixed_path(PATH_DELETED));
     add_task(rd, &list_topics, fixed_path(PATH_TOPICS));
     add_task(rd, &list_broker_configs, fixed_path(PATH_BROKER_CONFIGS));
-    add_task(rd, &list_brokers, fixed_path(PATH_BROKER_IDS));
+    reading_add_brokers(rd);
     add_task(rd, &read_cluster, fixed_path(PATH_CLUSTER));
     reading_add_controller(rd);
 }

@@ -26,7 +26,8 @@ void reading_free(struct reading *rd);
 void reading_add_all(struct reading *rd);
 /* The topic, or if it is gone its tombstone. */
 void reading_add_topic(struct reading *rd, const struct uuid *id);
-void reading_add_broker(struct reading *rd, int32_t id);
+/* All that are registered now; the others go from the edit. */
+void reading_add_brokers(struct reading *rd);
 void reading_add_broker_configs(struct reading *rd, int32_t id);
 void reading_add_controller(struct reading *rd);
 /* At least one must have been added. */
