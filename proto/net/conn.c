@@ -116,14 +116,7 @@ _Static_assert(sizeof(struct conn) <= 768,
 
 /* --- the loop's part ------------------------------------------------------ */
 
-static void conns_free(struct loop_local *local)
-{
-    struct conns *n = (struct conns *)local;
-    CHECK(!n->first);
-    conn_pool_deinit(&n->pool);
-    mem_free(n->scratch);
-    mem_free(n);
-}
+static void conns_free(struct loop_local *local);
 
 static struct conns *conns_of(struct loop *l)
 {
@@ -292,6 +285,19 @@ static void reap(struct conn *c)
     if (c->gone)
         c->gone(c->gone_arg);
     mem_free(c);
+}
+
+static void conns_free(struct loop_local *local)
+{
+    struct conns *n = (struct conns *)local;
+    while (n->first) {
+        CHECK(conn_is_closing(n->first));
+        close_now(n->first, n->first->why);
+        reap(n->first);
+    }
+    conn_pool_deinit(&n->pool);
+    mem_free(n->scratch);
+    mem_free(n);
 }
 
 /* --- input ---------------------------------------------------------------- */

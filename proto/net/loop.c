@@ -28,9 +28,9 @@ struct loop {
     bool in_turn;
     char name[32];
     _Atomic(const void *)
-        home; /* the thread inside loop_run or loop_turn, as the address of its `self` */
-    /* What other threads touch. */
-    _Alignas(64) _Atomic(struct mail *) mailbox; /* last posted first */
+        home;       /* the thread inside loop_run or loop_turn, as the address of its `self` */
+    char apart[64]; /* what other threads touch has a cache line of its own */
+    _Atomic(struct mail *) mailbox; /* last posted first */
     atomic_bool asleep;
     atomic_bool stopping;
 };
@@ -46,18 +46,6 @@ struct loop *loop_new(struct loop_backend *backend, const char *name)
     snprintf(l->name, sizeof l->name, "%s", name);
     l->now_us = loop_clock_us(l);
     return l;
-}
-
-void loop_free(struct loop *l)
-{
-    if (!l)
-        return;
-    CHECK(!l->in_turn);
-    if (l->local)
-        l->local->free(l->local);
-    l->backend->ops->free(l->backend);
-    mem_free(l->heap);
-    mem_free(l);
 }
 
 const char *loop_name(const struct loop *l)
@@ -308,6 +296,19 @@ void loop_run(struct loop *l)
         turn(l, -1);
     atomic_store(&l->stopping, false);
     atomic_store(&l->home, NULL);
+}
+
+void loop_free(struct loop *l)
+{
+    if (!l)
+        return;
+    claim(l);
+    run_deferred(l);
+    if (l->local)
+        l->local->free(l->local);
+    l->backend->ops->free(l->backend);
+    mem_free(l->heap);
+    mem_free(l);
 }
 
 /* --- sockets: the backend's ----------------------------------------------- */

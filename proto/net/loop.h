@@ -29,8 +29,9 @@ struct loop_backend;
 struct loop *loop_new(struct loop_backend *backend, const char *name);
 /* An epoll backend. E_STORAGE: no descriptors left. */
 err loop_epoll_backend(struct loop_backend **out) MUST_USE;
-/* Nothing may be posted any more, and connections must be gone. Mail that was not read is
- * forgotten. */
+/* Runs what is deferred, so that what was closed before is gone; connections that are still saying
+ * their last end here, others must be closed. Nothing may be posted any more; mail that was not
+ * read is forgotten. */
 void loop_free(struct loop *l);
 const char *loop_name(const struct loop *l);
 /* Runs turns until loop_stop. */

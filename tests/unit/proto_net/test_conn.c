@@ -663,6 +663,39 @@ static void closing_after_flush_says_all_even_to_who_keeps_talking(void **state)
     server_stop(sv);
 }
 
+/* Method: a loop of its own is freed with one connection closed and one in its last words. */
+static void freeing_the_loop_ends_what_is_closing(void **state)
+{
+    struct net *n = *state;
+    struct server *sv = server_start(n);
+    struct net other = {.w = n->w};
+    struct session closed = {.server = sv}, leaving = {.server = sv};
+    struct loan loan;
+    if (n->w) {
+        other.l = fake_world_loop(n->w, "other");
+    } else {
+        struct loop_backend *b;
+        assert_ok(loop_epoll_backend(&b));
+        other.l = loop_new(b, "other");
+    }
+    closed.c = conn_connect(other.l, &sv->at, &handler, &sv->limits, &closed);
+    leaving.c = conn_connect(other.l, &sv->at, &handler, &sv->limits, &leaving);
+    for (int i = 0; i < 1000 && closed.opened + leaving.opened < 2; i++)
+        loop_turn(other.l, 1000);
+    assert_int_equal(leaving.opened, 1);
+    lend(leaving.c, &loan, 64 << 20, 1); /* more than any window takes */
+    conn_close_after_flush(leaving.c);
+    loop_turn(other.l, 0);
+    conn_close(closed.c);
+    assert_int_equal(leaving.closed + closed.closed + loan.released, 0);
+    loop_free(other.l);
+    assert_int_equal(leaving.closed, 1);
+    assert_int_equal(closed.closed, 1);
+    assert_int_equal(loan.released, 1);
+    net_until(n, sv->count == 2 && sv->sessions[0].closed && sv->sessions[1].closed);
+    server_stop(sv);
+}
+
 /* --- connecting ----------------------------------------------------------- */
 
 static void a_client_connects_and_what_it_wrote_before_is_sent(void **state)
@@ -1031,6 +1064,7 @@ int main(int argc, char **argv)
         OVER_BOTH(a_held_connection_is_handed_nothing),
         OVER_BOTH(closing_in_a_frame_is_the_last_frame),
         OVER_BOTH(closing_after_flush_says_all_even_to_who_keeps_talking),
+        OVER_BOTH(freeing_the_loop_ends_what_is_closing),
         OVER_BOTH(a_client_connects_and_what_it_wrote_before_is_sent),
         OVER_BOTH(a_refused_connection_is_told_with_its_errno),
         OVER_MEMORY(the_idle_go_and_the_waiting_stay),
