@@ -137,11 +137,12 @@ static struct operation *operation_new(struct sluice_admin *a, const char *tried
 }
 
 /* The loop gives up a little before the caller does, so that the caller hears why. */
-static int64_t loop_deadline_us(const struct shell_call *call, struct shell *s)
+static int64_t loop_deadline_us(struct shell *s, struct shell_call *call)
 {
-    const int64_t left_us = call->deadline_us - loop_clock_us(s->loop);
+    const int64_t deadline_us = shell_deadline_us(s, call),
+                  left_us = deadline_us - loop_clock_us(s->loop);
     const int64_t spare_us = left_us / 10 < 20000 ? left_us / 10 : 20000;
-    return call->deadline_us == INT64_MAX ? INT64_MAX : call->deadline_us - spare_us;
+    return deadline_us == INT64_MAX ? INT64_MAX : deadline_us - spare_us;
 }
 
 /* Posts o, and waits for it. SLUICE_OK: it was answered, and is the caller's to free. Otherwise it
@@ -149,7 +150,7 @@ static int64_t loop_deadline_us(const struct shell_call *call, struct shell *s)
 static int operation_run(struct operation *o, struct shell_call *call, struct sluice_error *error)
 {
     struct sluice_admin *a = o->admin;
-    o->call.deadline_us = o->spread.deadline_us = loop_deadline_us(call, &a->shell);
+    o->call.deadline_us = o->spread.deadline_us = loop_deadline_us(&a->shell, call);
     loop_post(a->shell.loop, &o->mail);
     err e = OK;
     pthread_mutex_lock(&a->mutex);
@@ -466,7 +467,7 @@ static int topics_ask(sluice_admin *a, struct shell_call *call, const char *trie
     return result_give(r, out, error);
 }
 
-static uint32_t wait_ms(sluice_admin *a, const struct shell_call *call)
+static uint32_t wait_ms(sluice_admin *a, struct shell_call *call)
 {
     const int64_t left_ms = shell_left_ms(&a->shell, call);
     return left_ms < INT32_MAX ? (uint32_t)left_ms : INT32_MAX;

@@ -97,25 +97,37 @@ void shell_deinit(struct shell *s)
 err shell_begin(struct shell *s, struct shell_call *call, int64_t timeout_ms)
 {
     CHECK(timeout_ms >= 0);
-    call->may_block = timeout_ms > 0;
-    call->wakeups = atomic_load(&s->wakeups);
-    call->deadline_us = 0;
+    *call = (struct shell_call){.timeout_ms = timeout_ms,
+                                .may_block = timeout_ms > 0,
+                                .wakeups = atomic_load_explicit(&s->wakeups, memory_order_relaxed)};
     if (!call->may_block)
         return OK;
-    if (loop_is_current(s->loop) && atomic_load(&s->in_callback))
+    if (atomic_load_explicit(&s->in_callback, memory_order_relaxed) && loop_is_current(s->loop))
         return E_NOT_PERMITTED;
-    if (atomic_exchange(&s->woken, false))
+    if (atomic_load(&s->woken) && atomic_exchange(&s->woken, false))
         return E_CANCELLED;
-    const int64_t now_us = loop_clock_us(s->loop);
-    call->deadline_us =
-        timeout_ms > (INT64_MAX - now_us) / 1000 ? INT64_MAX : now_us + timeout_ms * 1000;
     return OK;
 }
 
-int64_t shell_left_ms(struct shell *s, const struct shell_call *call)
+int64_t shell_deadline_us(struct shell *s, struct shell_call *call)
 {
-    const int64_t left_us = call->may_block ? call->deadline_us - loop_clock_us(s->loop) : 0;
-    return left_us > 0 ? (left_us + 999) / 1000 : 0;
+    if (call->may_block && call->deadline_us == 0) {
+        const int64_t now_us = loop_clock_us(s->loop), timeout_ms = call->timeout_ms;
+        call->deadline_us =
+            timeout_ms > (INT64_MAX - now_us) / 1000 ? INT64_MAX : now_us + timeout_ms * 1000;
+    }
+    return call->deadline_us;
+}
+
+static int64_t left_us(struct shell *s, struct shell_call *call)
+{
+    return call->may_block ? shell_deadline_us(s, call) - loop_clock_us(s->loop) : 0;
+}
+
+int64_t shell_left_ms(struct shell *s, struct shell_call *call)
+{
+    const int64_t us = left_us(s, call);
+    return us > 0 ? (us + 999) / 1000 : 0;
 }
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t timeout_us)
@@ -132,17 +144,17 @@ static void futex_wake(_Atomic uint32_t *word)
 
 err shell_wait(struct shell *s, struct shell_call *call, uint32_t seen)
 {
-    const int64_t left_us = call->may_block ? call->deadline_us - loop_clock_us(s->loop) : 0;
-    if (left_us <= 0)
+    const int64_t timeout_us = left_us(s, call);
+    if (timeout_us <= 0)
         return E_TIMED_OUT;
     if (s->resolver) {
         /* Announced before the futex looks at the word: whoever changes it after that sees a
          * waiter. */
         atomic_fetch_add(&s->waiters, 1);
-        futex_wait(&s->changes, seen, left_us);
+        futex_wait(&s->changes, seen, timeout_us);
         atomic_fetch_sub(&s->waiters, 1);
     } else if (shell_look(s) == seen) {
-        s->turn(s->turn_arg, left_us);
+        s->turn(s->turn_arg, timeout_us);
     }
     if (atomic_load(&s->wakeups) != call->wakeups) {
         atomic_store(&s->woken, false);

@@ -61,7 +61,9 @@ void shell_settle(struct shell *s);
 void shell_deinit(struct shell *s);
 
 struct shell_call {
-    int64_t deadline_us; /* INT64_MAX: none worth the name */
+    int64_t timeout_ms;
+    int64_t deadline_us; /* 0: not asked for yet, for most calls need no clock; INT64_MAX: none
+                            worth the name */
     bool may_block;
     uint32_t wakeups;
 };
@@ -75,7 +77,8 @@ static inline uint32_t shell_look(struct shell *s)
 }
 /* Waits for a change since `seen`. E_TIMED_OUT, E_CANCELLED. */
 err shell_wait(struct shell *s, struct shell_call *call, uint32_t seen) MUST_USE;
-int64_t shell_left_ms(struct shell *s, const struct shell_call *call);
+int64_t shell_deadline_us(struct shell *s, struct shell_call *call);
+int64_t shell_left_ms(struct shell *s, struct shell_call *call);
 /* Any thread. */
 void shell_notify(struct shell *s);
 /* Any thread and signal handlers. */
