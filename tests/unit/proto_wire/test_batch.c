@@ -353,6 +353,46 @@ static void impossible_values_are_refused(void **state)
     }
 }
 
+static void impossible_offsets_are_refused_in_canonical_form(void **state)
+{
+    (void)state;
+    struct buf records = plain_records(1);
+    static const struct {
+        int64_t base_offset;
+        int32_t leader_epoch;
+        err expected;
+    } cases[] = {
+        {0, 0, OK},
+        {INT64_MAX - UINT32_MAX - 1, INT32_MAX, OK},
+        {INT64_MAX - UINT32_MAX, 0, E_CORRUPT},
+        {-1, 0, E_CORRUPT},
+        {0, -1, E_CORRUPT},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct batch b = batch_of(buf_slice(&records), 1);
+        b.base_offset = cases[i].base_offset;
+        b.leader_epoch = cases[i].leader_epoch;
+        struct buf bytes = canonical(&b);
+        assert_err(batch_read_canonical(buf_slice(&bytes), &b), cases[i].expected);
+        assert_err(batch_read(buf_slice(&bytes), &b), cases[i].expected);
+        buf_deinit(&bytes);
+    }
+    buf_deinit(&records);
+}
+
+/* A five-byte length does not make a batch canonical, nor cut. */
+static void a_short_batch_with_a_long_length_is_read(void **state)
+{
+    (void)state;
+    uint8_t bytes[16];
+    struct batch b;
+    const size_t size = test_unhex("0a 83 80 80 80 00  7a 01 ff", bytes, sizeof bytes);
+    assert_ok(batch_read(slice_of(bytes, size), &b));
+    assert_false(b.is_canonical);
+    assert_int_equal(b.size, size);
+    assert_int_equal(b.records.size, 1);
+}
+
 static void unknown_fields_are_passed_over_up_to_the_limit(void **state)
 {
     (void)state;
@@ -600,6 +640,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(checksums_are_over_packed_values),
         cmocka_unit_test(an_unknown_version_is_told_apart_from_damage),
         cmocka_unit_test(impossible_values_are_refused),
+        cmocka_unit_test(impossible_offsets_are_refused_in_canonical_form),
+        cmocka_unit_test(a_short_batch_with_a_long_length_is_read),
         cmocka_unit_test(unknown_fields_are_passed_over_up_to_the_limit),
         cmocka_unit_test(check_tells_the_largest_timestamp_and_its_first_record),
         cmocka_unit_test(check_refuses_wrong_counts_and_deltas),

@@ -220,6 +220,24 @@ static void skippable_frames_are_corrupt(void **state)
     const size_t size = test_unhex("50 2a 4d 18  04 00 00 00  00 00 00 00", bytes, sizeof bytes);
     assert_err(codec_decompress(ctx, CODEC_LZ4, slice_of(bytes, size), MIB, &out), E_CORRUPT);
     assert_err(codec_decompress(ctx, CODEC_ZSTD, slice_of(bytes, size), MIB, &out), E_CORRUPT);
+    /* Behind a good frame they would add nothing to what it decodes to, and neither does an empty
+     * frame. */
+    static const enum batch_codec codecs[] = {CODEC_LZ4, CODEC_ZSTD};
+    for (int c = 0; c < 2; c++) {
+        struct buf packed = compressed(codecs[c], slice_str("text")),
+                   empty = compressed(codecs[c], slice_of(NULL, 0));
+        const size_t alone = packed.size;
+        buf_append(&packed, bytes, size);
+        assert_err(codec_decompress(ctx, codecs[c], buf_slice(&packed), MIB, &out), E_CORRUPT);
+        packed.size = alone;
+        buf_append(&packed, empty.data, empty.size);
+        assert_err(codec_decompress(ctx, codecs[c], buf_slice(&packed), MIB, &out), E_CORRUPT);
+        packed.size = alone;
+        assert_ok(codec_decompress(ctx, codecs[c], buf_slice(&packed), MIB, &out));
+        buf_clear(&out);
+        buf_deinit(&packed);
+        buf_deinit(&empty);
+    }
     buf_deinit(&out);
 }
 

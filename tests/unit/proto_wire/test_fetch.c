@@ -232,6 +232,31 @@ static void a_written_response_reads_back(void **state)
     }
 }
 
+static void damaged_results_are_corrupt_and_stay_so(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "0a 06 1a 04 08 01 08 01",    /* partition twice */
+        "0a 06 1a 04 7a 00 7a 00",    /* batches twice */
+        "0a 04 1a 02 78 01",          /* batches of another type */
+        "0a 05 1a 03 7a 05 61",       /* batches cut short */
+        "0a 05 1a 03 32 01 ff",       /* a host that is not text */
+        "0a 06 1a 04 12 02 08 80",    /* an error that is no message */
+        "0a 05 1a 02 08 01",          /* a topic cut short */
+        "0a 07 12 01 61 1a 02 08 01", /* an id that is no id */
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        uint8_t bytes[32];
+        struct fetch_response_cursor cur;
+        struct fetch_result r = {.partition = 77};
+        fetch_response_begin(&cur, slice_of(bytes, test_unhex(bad[i], bytes, sizeof bytes)));
+        for (int again = 0; again < 2; again++)
+            if (fetch_response_next(&cur, &r) != E_CORRUPT)
+                fail_msg("%s was taken", bad[i]);
+        assert_int_equal(r.partition, 77);
+    }
+}
+
 /* Goal and method: as in test_produce.c. */
 static void parsers_agree_with_protobuf_c_on_damaged_messages(void **state)
 {
@@ -272,6 +297,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(five_thousand_partitions_are_legal),
         cmocka_unit_test(a_written_response_reads_back),
+        cmocka_unit_test(damaged_results_are_corrupt_and_stay_so),
         cmocka_unit_test(parsers_agree_with_protobuf_c_on_damaged_messages),
     };
     return TEST_MAIN(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "proto/wire/produce.h"
 
 #include "proto/base/mem.h"
+#include "proto/base/writer.h"
 #include "proto/wire/frame.h"
 #include "tests/support/test.h"
 #include "tests/support/wire_oracle.h"
@@ -144,6 +145,18 @@ static void elements_have_a_limit(void **state)
     buf_append(&bytes, "\x1a\x00", 2);
     assert_err(produce_parse(buf_slice(&bytes), &req), E_INVALID_REQUEST);
     assert_agrees(oracle_produce_request(buf_slice(&bytes)));
+
+    /* The same with all partitions in one topic. */
+    for (size_t count = MESSAGE_ELEMENTS_MAX - 1; count <= MESSAGE_ELEMENTS_MAX; count++) {
+        buf_clear(&bytes);
+        uint8_t *p = buf_reserve(&bytes, 16);
+        bytes.size = (size_t)(write_varint(write_tag(p, 3, 2), 2 * count) - p);
+        for (size_t i = 0; i < count; i++)
+            buf_append(&bytes, "\x1a\x00", 2);
+        assert_err(produce_parse(buf_slice(&bytes), &req),
+                   count < MESSAGE_ELEMENTS_MAX ? OK : E_INVALID_REQUEST);
+        assert_agrees(oracle_produce_request(buf_slice(&bytes)));
+    }
     buf_deinit(&bytes);
 }
 
