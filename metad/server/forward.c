@@ -1,285 +1,241 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Attempts begin from a timer, never from an rpc's own callback, so that a
- * broken rpc can be replaced there.
+ * A forward is either queued (it waits, with its timer, for its broker's
+ * connection, or for a broker) or sent (its flight is under way, with a timeout
+ * of its own).
  */
 #include "metad/server/forward.h"
 
 #include <stdio.h>
+#include <uthash.h>
 
 #include "proto/base/check.h"
-#include "proto/base/diag.h"
 #include "proto/base/mem.h"
 #include "proto/base/writer.h"
-#include "proto/net/rpc.h"
+#include "proto/wire/msg.h"
 
-enum {
-    CONNECT_US = 5 * 1000000,
-    RETRY_US = 50 * 1000,
-    INFLIGHT_BYTES_MAX = 16 * 1024 * 1024,
-    WHY_MAX = 300,
+enum { RETRY_US = 20 * 1000, CONNECT_US = 5 * 1000 * 1000, INFLIGHT_BYTES = 16 * 1024 * 1024 };
+
+/* An rpc request under way; outlives a forward that was cancelled. */
+struct flight {
+    struct forward *fw; /* NULL: cancelled */
 };
 
-/* A broker that was sent something. */
+/* A connection to a broker. */
 struct peer {
-    struct peer *next;
-    int32_t broker_id;
+    int32_t id;
+    struct forwarder *f;
     struct address at;
     struct rpc *rpc;
-};
-
-struct forward {
-    struct forwarder *fr;
-    struct forward *prev, *next;
-    int32_t broker_id;
-    struct buf field; /* tag, length, message */
-    int64_t deadline_us;
-    struct timer timer;
-    bool is_sent;
-    bool is_cancelled; /* freed when the rpc has answered */
-    forward_done_fn *done;
-    void *arg;
-    char why[WHY_MAX]; /* of the last attempt */
+    UT_hash_handle hh;
 };
 
 struct forwarder {
-    struct loop *loop;
+    struct loop *l;
     const char *listener;
-    const struct cluster *img;
+    struct cluster *image;
     struct peer *peers;
-    struct forward *forwards;
-    size_t count;
-    bool is_ending;
+    struct forward *first; /* all that is not done */
 };
 
-static void attempt(void *arg);
-
-static void forward_free(struct forward *f)
-{
-    struct forwarder *fr = f->fr;
-    timer_stop(fr->loop, &f->timer);
-    if (f->prev != NULL)
-        f->prev->next = f->next;
-    else
-        fr->forwards = f->next;
-    if (f->next != NULL)
-        f->next->prev = f->prev;
-    fr->count--;
-    buf_deinit(&f->field);
-    mem_free(f);
-}
-
-static void end(struct forward *f, err e, const struct msg_peek *response)
-{
-    forward_done_fn *done = f->done;
-    void *arg = f->arg;
-    char why[WHY_MAX];
-    memcpy(why, f->why, sizeof why);
-    forward_free(f);
-    done(arg, e, why, response);
-}
-
-/* --- peers ----------------------------------------------------------------------- */
-
-/* NULL: the image does not know where; why is set. */
-static const struct endpoint *locate(struct forward *f, int32_t broker_id)
-{
-    const struct forwarder *fr = f->fr;
-    const struct broker *b = fr->img != NULL ? cluster_broker(fr->img, broker_id) : NULL;
-    const struct endpoint *at = b != NULL ? broker_endpoint(b, fr->listener) : NULL;
-    if (b == NULL)
-        snprintf(f->why, sizeof f->why, "broker %d is not registered now", broker_id);
-    else if (at == NULL)
-        snprintf(f->why, sizeof f->why, "broker %d has no listener %s", broker_id, fr->listener);
-    return at;
-}
-
-static struct peer *peer_of(struct forwarder *fr, int32_t broker_id)
-{
-    struct peer *p = fr->peers;
-    while (p != NULL && p->broker_id != broker_id)
-        p = p->next;
-    if (p == NULL) {
-        p = MEM_NEW(struct peer);
-        p->broker_id = broker_id;
-        p->next = fr->peers;
-        fr->peers = p;
-    }
-    return p;
-}
-
-/* An rpc to that endpoint that is not broken. */
-static struct rpc *connect_peer(struct forwarder *fr, struct peer *p, const struct endpoint *to)
-{
-    struct address at = {.port = to->port};
-    snprintf(at.host, sizeof at.host, "%s", to->host);
-    const bool has_moved = at.port != p->at.port || strcmp(at.host, p->at.host) != 0;
-    if (p->rpc != NULL && has_moved) {
-        rpc_free(p->rpc);
-        p->rpc = NULL;
-    }
-    p->at = at;
-    if (p->rpc == NULL) {
-        const struct rpc_opts opts = {.to = at,
-                                      .client_id = "metad",
-                                      .connect_timeout_us = CONNECT_US,
-                                      .inflight_bytes_max = INFLIGHT_BYTES_MAX};
-        p->rpc = rpc_new(fr->loop, &opts);
-    } else if (rpc_is_broken(p->rpc)) {
-        rpc_reconnect(p->rpc);
-    }
-    return p->rpc;
-}
-
-/* --- attempts -------------------------------------------------------------------- */
-
-static void again(struct forward *f)
-{
-    const int64_t left = f->deadline_us - loop_now_us(f->fr->loop);
-    timer_start(f->fr->loop, &f->timer, left < RETRY_US ? (left > 0 ? left : 0) : RETRY_US, attempt,
-                f);
-}
-
-static bool is_not_controller(const struct msg_peek *response)
-{
-    struct msg_error error;
-    return response->error.size > 0 && msg_read_error(response->error, &error) == OK &&
-           error.code == E_NOT_CONTROLLER;
-}
-
-static void on_answer(void *arg, err e, struct slice frame)
-{
-    struct forward *f = arg;
-    struct msg_peek response;
-    f->is_sent = false;
-    if (f->is_cancelled) {
-        forward_free(f);
-        return;
-    }
-    if (f->fr->is_ending) {
-        end(f, E_CANCELLED, NULL);
-        return;
-    }
-    if (e == OK && msg_peek_response(frame, &response) != OK) {
-        snprintf(f->why, sizeof f->why, "the broker's answer cannot be read");
-        end(f, E_UNKNOWN, NULL);
-    } else if (e == OK && !is_not_controller(&response)) {
-        end(f, OK, &response);
-    } else if (e == OK) {
-        snprintf(f->why, sizeof f->why, "the broker that was the controller is not any more");
-        again(f);
-    } else if (e == E_TIMED_OUT) {
-        snprintf(f->why, sizeof f->why,
-                 "the broker did not answer in the time allowed; the "
-                 "outcome is unknown");
-        end(f, E_TIMED_OUT, NULL);
-    } else {
-        snprintf(f->why, sizeof f->why, "the connection to the broker failed");
-        again(f);
-    }
-}
-
-static void attempt(void *arg)
-{
-    struct forward *f = arg;
-    struct forwarder *fr = f->fr;
-    const int64_t left = f->deadline_us - loop_now_us(fr->loop);
-    if (left <= 0) {
-        end(f, E_TIMED_OUT, NULL);
-        return;
-    }
-    int32_t broker_id = f->broker_id;
-    if (broker_id == FORWARD_TO_CONTROLLER)
-        broker_id = fr->img != NULL ? cluster_controller(fr->img) : NO_BROKER;
-    if (broker_id == NO_BROKER) {
-        snprintf(f->why, sizeof f->why, "no controller is elected now");
-        again(f);
-        return;
-    }
-    const struct endpoint *to = locate(f, broker_id);
-    if (to == NULL && f->broker_id != FORWARD_TO_CONTROLLER) {
-        end(f, E_BROKER_NOT_AVAILABLE, NULL);
-        return;
-    }
-    if (to == NULL) {
-        again(f);
-        return;
-    }
-    struct rpc *rpc = connect_peer(fr, peer_of(fr, broker_id), to);
-    const struct rpc_piece piece = {.data = buf_slice(&f->field)};
-    f->is_sent = true;
-    rpc_send(rpc, &piece, 1, left, on_answer, f);
-}
-
-struct forward *forward_begin(struct forwarder *fr, int32_t broker_id, uint32_t api,
-                              const void *message, int64_t timeout_us, forward_done_fn *done,
-                              void *arg)
-{
-    if (fr->count >= FORWARDS_MAX)
-        return NULL;
-    struct forward *f = MEM_NEW(struct forward);
-    f->fr = fr;
-    f->broker_id = broker_id;
-    f->done = done;
-    f->arg = arg;
-    f->deadline_us = loop_now_us(fr->loop) + timeout_us;
-    const size_t size = protobuf_c_message_get_packed_size(message);
-    uint8_t *p = buf_reserve(&f->field, 2 * VARINT_MAX + size);
-    uint8_t *end_of_head = write_varint(write_tag(p, api, 2), size);
-    f->field.size = (size_t)(end_of_head - p);
-    msg_pack(message, &f->field);
-    f->next = fr->forwards;
-    if (f->next != NULL)
-        f->next->prev = f;
-    fr->forwards = f;
-    fr->count++;
-    timer_start(fr->loop, &f->timer, 0, attempt, f);
-    return f;
-}
-
-void forward_cancel(struct forward *f)
-{
-    if (f->is_sent)
-        f->is_cancelled = true;
-    else
-        forward_free(f);
-}
-
-/* --- life ------------------------------------------------------------------------ */
+static void on_timer(void *arg);
 
 struct forwarder *forwarder_new(struct loop *l, const char *listener)
 {
-    struct forwarder *fr = MEM_NEW(struct forwarder);
-    fr->loop = l;
-    fr->listener = listener;
-    return fr;
+    struct forwarder *f = MEM_NEW(struct forwarder);
+    f->l = l;
+    f->listener = listener;
+    return f;
 }
 
-void forwarder_free(struct forwarder *fr)
+static void forget(struct forward *fw)
 {
-    fr->is_ending = true;
-    while (fr->peers != NULL) {
-        struct peer *p = fr->peers;
-        fr->peers = p->next;
-        if (p->rpc != NULL)
-            rpc_free(p->rpc); /* ends what was sent */
-        mem_free(p);
+    struct forwarder *f = fw->f;
+    timer_stop(f->l, &fw->timer);
+    if (fw->flight)
+        fw->flight->fw = NULL;
+    fw->flight = NULL;
+    if (fw->prev)
+        fw->prev->next = fw->next;
+    else
+        f->first = fw->next;
+    if (fw->next)
+        fw->next->prev = fw->prev;
+    fw->f = NULL;
+}
+
+static void finish(struct forward *fw, err e, struct slice response, const char *why)
+{
+    forget(fw);
+    fw->done(fw->arg, e, response, why);
+}
+
+static void peer_free(struct peer *p)
+{
+    HASH_DEL(p->f->peers, p);
+    rpc_free(p->rpc);
+    mem_free(p);
+}
+
+void forwarder_free(struct forwarder *f)
+{
+    struct peer *p, *next;
+    while (f->first)
+        finish(f->first, E_SHUTTING_DOWN, slice_of(NULL, 0), "metad is shutting down");
+    HASH_ITER(hh, f->peers, p, next)
+    peer_free(p);
+    cluster_unref(f->image);
+    mem_free(f);
+}
+
+void forwarder_image(struct forwarder *f, const struct cluster *image)
+{
+    struct cluster *old = f->image;
+    f->image = cluster_ref(image);
+    cluster_unref(old);
+    struct peer *p, *next;
+    /* Who moved or left is connected anew when it is needed. */
+    HASH_ITER(hh, f->peers, p, next)
+    {
+        const struct broker *b = cluster_broker(image, p->id);
+        const struct endpoint *at = b ? broker_endpoint(b, f->listener) : NULL;
+        const bool is_same = at && at->port == p->at.port && strcmp(at->host, p->at.host) == 0;
+        if (!is_same && rpc_waiting(p->rpc) == 0)
+            peer_free(p);
     }
-    while (fr->forwards != NULL)
-        end(fr->forwards, E_CANCELLED, NULL);
-    cluster_unref(fr->img);
-    mem_free(fr);
 }
 
-/* A connection to a broker that went, or to the wrong place, is not used again; it goes with the
- * forwarder. */
-void forwarder_set_image(struct forwarder *fr, const struct cluster *img)
+/* What waits for a connection need not wait for its timer. */
+static void on_ready(void *user)
 {
-    cluster_unref(fr->img);
-    fr->img = cluster_ref(img);
+    struct forwarder *f = user;
+    for (struct forward *fw = f->first; fw; fw = fw->next)
+        if (!fw->flight)
+            timer_start(f->l, &fw->timer, 0, on_timer, fw);
 }
 
-size_t forwarder_under_way(const struct forwarder *fr)
+static void on_broken(void *user, err why)
 {
-    return fr->count;
+    (void)user;
+    (void)why; /* timers see to it */
+}
+
+static const struct rpc_events events = {.on_ready = on_ready, .on_broken = on_broken};
+
+/* NULL: nobody to ask now; *why says so. */
+static struct peer *peer_for(struct forwarder *f, const struct forward *fw, const char **why)
+{
+    int32_t id = fw->broker_id;
+    struct peer *p;
+    if (!f->image) {
+        *why = "metad has no image of the cluster yet";
+        return NULL;
+    }
+    if (id == FORWARD_TO_CONTROLLER)
+        id = cluster_controller(f->image);
+    const struct broker *b = id == NO_BROKER ? NULL : cluster_broker(f->image, id);
+    const struct endpoint *at = b ? broker_endpoint(b, f->listener) : NULL;
+    if (!at) {
+        *why = id == NO_BROKER ? "no controller is elected now"
+               : b ? "the broker has no listener that metad may use (inter.broker.listener.name)"
+                   : "that broker is not registered now";
+        return NULL;
+    }
+    HASH_FIND_INT(f->peers, &id, p);
+    if (p)
+        return p;
+    p = MEM_NEW(struct peer);
+    p->id = id;
+    p->f = f;
+    p->at.port = at->port;
+    snprintf(p->at.host, sizeof p->at.host, "%s", at->host);
+    const struct rpc_opts opts = {.to = p->at,
+                                  .client_id = "metad",
+                                  .connect_timeout_us = CONNECT_US,
+                                  .inflight_bytes_max = INFLIGHT_BYTES,
+                                  .events = &events,
+                                  .user = f};
+    p->rpc = rpc_new(f->l, &opts);
+    HASH_ADD_INT(f->peers, id, p);
+    return p;
+}
+
+static bool is_worth_retrying(struct slice response)
+{
+    struct msg_peek peek;
+    struct msg_error error;
+    return msg_peek_response(response, &peek) == OK && peek.error.size > 0 &&
+           msg_read_error(peek.error, &error) == OK &&
+           (error.code == E_NOT_CONTROLLER || error.code == E_NOT_READY ||
+            error.code == E_SHUTTING_DOWN);
+}
+
+static void retry_later(struct forward *fw)
+{
+    timer_start(fw->f->l, &fw->timer, RETRY_US, on_timer, fw);
+}
+
+static void on_answer(void *arg, err e, struct slice response)
+{
+    struct flight *flight = arg;
+    struct forward *fw = flight->fw;
+    mem_free(flight);
+    if (!fw)
+        return;
+    fw->flight = NULL;
+    if (e == OK && is_worth_retrying(response) && loop_now_us(fw->f->l) < fw->due_us)
+        retry_later(fw);
+    else if (e == OK)
+        finish(fw, OK, response, NULL);
+    else
+        finish(fw, e == E_TIMED_OUT ? E_TIMED_OUT : E_NETWORK, response,
+               "the broker that was to do it did not answer; whether it was done is not known: "
+               "look before asking again");
+}
+
+static void send_now(struct forward *fw, struct peer *p)
+{
+    uint8_t head[2 * VARINT_MAX];
+    uint8_t *end = write_varint(write_tag(head, fw->api, 2), fw->body.size);
+    const struct rpc_piece pieces[] = {{.data = slice_of(head, (size_t)(end - head))},
+                                       {.data = fw->body}};
+    const int64_t left_us = fw->due_us - loop_now_us(fw->f->l);
+    fw->flight = MEM_NEW(struct flight);
+    fw->flight->fw = fw;
+    timer_stop(fw->f->l, &fw->timer);
+    rpc_send(p->rpc, pieces, 2, left_us > 0 ? left_us : 1, on_answer, fw->flight);
+}
+
+static void on_timer(void *arg)
+{
+    struct forward *fw = arg;
+    const char *why = "the broker cannot be connected to";
+    struct peer *p = peer_for(fw->f, fw, &why);
+    if (p && rpc_is_broken(p->rpc))
+        rpc_reconnect(p->rpc);
+    if (p && rpc_is_ready(p->rpc))
+        send_now(fw, p);
+    else if (loop_now_us(fw->f->l) >= fw->due_us)
+        finish(fw, p ? E_NETWORK : E_BROKER_NOT_AVAILABLE, slice_of(NULL, 0), why);
+    else
+        timer_start(fw->f->l, &fw->timer, RETRY_US, on_timer, fw); /* or on_ready, sooner */
+}
+
+void forward_begin(struct forwarder *f, struct forward *fw, int64_t timeout_us)
+{
+    fw->f = f;
+    fw->prev = NULL;
+    fw->next = f->first;
+    if (fw->next)
+        fw->next->prev = fw;
+    f->first = fw;
+    fw->flight = NULL;
+    fw->due_us = loop_now_us(f->l) + timeout_us;
+    timer_start(f->l, &fw->timer, 0, on_timer, fw);
+}
+
+void forward_cancel(struct forward *fw)
+{
+    if (fw->f)
+        forget(fw);
 }

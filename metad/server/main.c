@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * sluice-metad: the metadata server as a process of its own. It needs a
- * coordination service that several processes share, which this build does not
- * have: it says so and ends. The server itself runs in sluice-broker --standalone.
- */
+/* sluice-metad: reads its configuration, and says what this version cannot do yet. */
 #include <stdio.h>
 
 #include "metad/server/metad_conf.h"
 #include "proto/base/daemon_args.h"
-
-enum { EXIT_CONFIG = 2 };
 
 int main(int argc, char **argv)
 {
@@ -17,17 +11,23 @@ int main(int argc, char **argv)
                                                       NULL};
     static const struct daemon_program program = {
         .name = "sluice-metad",
-        .summary = "the metadata server of a Sluice cluster, where clients bootstrap",
+        .summary = "answers metadata and admin requests: what clients bootstrap from",
         .tables = tables,
     };
     struct daemon_args args;
-    const int status = daemon_args_parse(&program, argc, argv, &args);
+    struct metad_conf conf;
+    int status = daemon_args_parse(&program, argc, argv, &args);
     if (status >= 0)
         return status;
+    metad_conf_read(args.conf, &conf);
+    status = daemon_args_report(&program, args.conf);
+    if (status < 0) {
+        fprintf(stderr,
+                "sluice-metad: zookeeper.connect is not supported by this version yet, and metad "
+                "alone needs it. "
+                "Start sluice-broker --standalone: it is metad and broker in one process.\n");
+        status = 2;
+    }
     conf_free(args.conf);
-    fputs("sluice-metad: zookeeper.connect is not supported by this build yet, so a metadata "
-          "server cannot run as a process of its own; use `sluice-broker --standalone`, which "
-          "serves metadata too\n",
-          stderr);
-    return EXIT_CONFIG;
+    return status;
 }
