@@ -44,7 +44,6 @@ struct loop *loop_new(struct loop_backend *backend, const char *name)
     backend->loop = l;
     l->deferred_end = &l->deferred;
     snprintf(l->name, sizeof l->name, "%s", name);
-    l->now_us = loop_clock_us(l);
     return l;
 }
 
@@ -76,7 +75,7 @@ bool loop_is_current(const struct loop *l)
 
 int64_t loop_now_us(const struct loop *l)
 {
-    return l->now_us;
+    return l->in_turn ? l->now_us : loop_clock_us(l);
 }
 
 int64_t loop_clock_us(const struct loop *l)
@@ -133,11 +132,10 @@ void timer_start(struct loop *l, struct timer *t, int64_t delay_us, void (*fn)(v
                  void *arg)
 {
     DCHECK(loop_is_current(l));
-    if (!l->in_turn)
-        l->now_us = loop_clock_us(l);
+    const int64_t now = loop_now_us(l);
     /* Always later than this turn, so that a timer that starts itself cannot hold it up. */
     const int64_t delay = delay_us > 1 ? delay_us : 1;
-    t->due_us = delay < INT64_MAX - l->now_us ? l->now_us + delay : INT64_MAX;
+    t->due_us = delay < INT64_MAX - now ? now + delay : INT64_MAX;
     t->fn = fn;
     t->arg = arg;
     if (t->heap_pos) {

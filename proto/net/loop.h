@@ -46,7 +46,7 @@ void loop_stop(struct loop *l);
 /* Is this the home thread? Yes, too, while no thread turns the loop: for start-up and tests. */
 bool loop_is_current(const struct loop *l);
 
-/* Monotonic, read once a turn (loop_now_us) or now (loop_clock_us). */
+/* Monotonic; loop_now_us is read once a turn, loop_clock_us at each call. */
 int64_t loop_now_us(const struct loop *l);
 int64_t loop_clock_us(const struct loop *l);
 /* ms since the epoch: for timestamps of records and retention, never for safety or timers. */
