@@ -70,6 +70,7 @@ struct log_dir {
     size_t found_count, found_capacity;
     struct loop *home;
     struct flusher *flusher;
+    _Atomic bool has_fresh; /* partitions whose creation may not have been synced to its end */
     _Atomic bool is_fenced;
     _Atomic int fence_error;
     struct mail fence_mail;
@@ -200,6 +201,18 @@ static void see_partition(void *arg, const struct fsio_entry *entry)
         *(bool *)arg = true;
 }
 
+/* Makes the directory's name durable: all else hangs on it. */
+static err sync_parent(const struct log_dir *d)
+{
+    char parent[FSIO_PATH_MAX];
+    strcpy(parent, d->path);
+    char *slash = strrchr(parent, '/');
+    if (!slash)
+        return d->io->sync_dir(d->io, ".");
+    slash[slash == parent ? 1 : 0] = '\0';
+    return d->io->sync_dir(d->io, parent);
+}
+
 /* A new directory gets its meta file. One that holds partitions but no meta file is another's, or
  * damaged. */
 static err make_meta(struct log_dir *d, struct rng *rng)
@@ -210,6 +223,9 @@ static err make_meta(struct log_dir *d, struct rng *rng)
         return e;
     if (has_partitions)
         return E_CORRUPT;
+    e = sync_parent(d);
+    if (e != OK)
+        return e;
     d->meta =
         (struct log_dir_meta){.directory_id = rng_uuid(rng), .broker_id = -1, .incarnation = -1};
     return write_meta(d->io, d->path, &d->meta);
@@ -231,27 +247,12 @@ static err lock_dir(struct log_dir *d)
     return OK;
 }
 
-/* Makes the directory, and its name durable: all else hangs on it. */
-static err make_dir(struct log_dir *d)
-{
-    err e = d->io->mkdir(d->io, d->path);
-    if (e != OK)
-        return e == E_EXISTS ? OK : e;
-    char parent[FSIO_PATH_MAX];
-    strcpy(parent, d->path);
-    char *slash = strrchr(parent, '/');
-    if (!slash)
-        return d->io->sync_dir(d->io, ".");
-    slash[slash == parent ? 1 : 0] = '\0';
-    return d->io->sync_dir(d->io, parent);
-}
-
 static err open_dir(struct log_dir *d, struct rng *rng)
 {
     char path[FSIO_PATH_MAX];
     uint64_t size;
-    err e = make_dir(d);
-    if (e == OK)
+    err e = d->io->mkdir(d->io, d->path);
+    if (e == OK || e == E_EXISTS)
         e = lock_dir(d);
     if (e != OK)
         return e == E_NOT_FOUND ? E_STORAGE : e;
@@ -697,9 +698,19 @@ err log_dir_recover(struct log_dir *d, size_t n, const struct log_conf *conf, st
     e = take_slot(d, f);
     if (e != OK)
         return e;
+    /* As recovery.c's rewrite. */
+    if (d->was_fenced) {
+        struct buf text = {0};
+        partition_file_format(&id, &text);
+        e = fsio_replace_file(d->io, path, PARTITION_FILE, text.data, text.size);
+        buf_deinit(&text);
+        if (e != OK)
+            return e;
+    }
     const struct recovery r = {.io = d->io,
                                .path = path,
                                .point = f->has_point ? &f->point : NULL,
+                               .was_fenced = d->was_fenced,
                                .is_same_boot = log_dir_is_same_boot(d)};
     struct recovered found;
     e = recovery_run(&r, &found);
@@ -713,7 +724,10 @@ err log_dir_recover(struct log_dir *d, size_t n, const struct log_conf *conf, st
     g->loss = found.loss;
     g->was_power_lost = (f->has_point && f->point.was_power_lost) || !log_dir_is_same_boot(d);
     g->point_is_stale = found.has_changed || g->was_power_lost;
-    g->names_are_new = true; /* nobody knows whether the last ones were synced */
+    if (!f->has_point || f->point.written.offset == 0)
+        atomic_store(&d->has_fresh, true);
+    g->point_is_stale |= d->was_fenced; /* written anew, too */
+    g->names_are_new = true;            /* nobody knows whether the last ones were synced */
     *out = g;
     return OK;
 }
@@ -740,16 +754,15 @@ err log_dir_begin(struct log_dir *d, struct log *const *logs, size_t count)
      * forgotten could be elected (rule E3). The boot id comes after, for it lets the next start
      * believe these points. */
     err e = OK;
-    bool has_put = false;
     for (size_t i = 0; i < count && e == OK; i++) {
         log_lock(logs[i]);
-        if (logs[i]->point_is_stale && logs[i]->unusable == OK) {
+        if (logs[i]->point_is_stale && logs[i]->unusable == OK)
             e = log_put_point(logs[i]);
-            has_put = true;
-        }
         log_unlock(logs[i]);
     }
-    if (e == OK && has_put)
+    if (e == OK && atomic_load(&d->has_fresh))
+        e = d->io->syncfs(d->io, d->lock_file);
+    if (e == OK && !log_dir_is_clean(d))
         e = points_sync(d->points);
     if (e == OK)
         e = begin(d);

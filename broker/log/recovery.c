@@ -200,6 +200,26 @@ static err has_bytes_behind(struct work *w, struct fsio_file *f, uint64_t pos, u
     return OK;
 }
 
+/* A failed sync leaves pages that look written and are not (rule D7); no later sync writes them.
+ * Written anew, they are dirty again. */
+static err rewrite(struct work *w, struct fsio_file *f, uint32_t from, uint32_t to)
+{
+    while (from < to) {
+        struct slice bytes;
+        err e = fill(w, f, from, 1, &bytes);
+        if (e != OK)
+            return e;
+        bytes = slice_sub(bytes, 0, to - from);
+        if (bytes.size == 0)
+            return E_STORAGE;
+        e = fsio_pwrite(w->dir.io, f, bytes.data, bytes.size, from);
+        if (e != OK)
+            return e;
+        from += (uint32_t)bytes.size;
+    }
+    return OK;
+}
+
 /* Scans file n from a place on and cuts what is behind the last good batch. *is_whole: nothing was.
  */
 static err scan_and_cut(struct work *w, size_t n, struct log_place *at, bool is_dense,
@@ -210,7 +230,10 @@ static err scan_and_cut(struct work *w, size_t n, struct log_place *at, bool is_
     err e = w->dir.io->open(w->dir.io, log_path(w, n, path), FSIO_WRITE, &f);
     if (e != OK)
         return e == E_NOT_FOUND ? E_STORAGE : e;
+    const uint32_t from = at->pos;
     e = scan_file(w, f, at, is_dense);
+    if (e == OK && w->in->was_fenced)
+        e = rewrite(w, f, from, at->pos);
     *is_whole = at->pos == w->files[n].size;
     if (e == OK && !*is_whole) {
         bool has_bytes;

@@ -20,7 +20,9 @@ struct recovery {
     const struct fsio *io;
     const char *path;          /* the partition's directory */
     const struct point *point; /* NULL: nothing is recorded of it; all of it is looked at */
-    bool is_same_boot;         /* what was written is in the page cache: start from there */
+    bool was_fenced;   /* a sync failed: what the cache shows may not be on the disk, nor ever get
+                          there */
+    bool is_same_boot; /* what was written is in the page cache: start from there */
 };
 struct recovered {
     struct log_summary sum;

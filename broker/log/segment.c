@@ -465,14 +465,16 @@ static bool take_time(struct segment *seg, const struct segment_dir *dir)
 static struct offset_entry take_indexes(struct segment *seg, const struct segment_dir *dir)
 {
     struct offset_entry last = {0};
-    const bool is_sound = load_indexes(seg, dir);
-    const bool is_empty =
-        index_file_count(&seg->offsets) == 0 && index_file_count(&seg->times) == 0;
+    struct segment_path path;
     seg->max_timestamp = INT64_MIN;
-    if (is_sound && is_empty)
+    const bool is_sound = load_indexes(seg, dir);
+    if (is_sound && !offset_index_last(&seg->offsets, dir->io, &last)) {
+        /* A time index that got to the disk alone tells nothing that the walk will not. */
+        time_index_truncate(&seg->times, dir->io,
+                            path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path), 0);
         return last;
-    if (!is_sound || !offset_index_last(&seg->offsets, dir->io, &last) || !entry_holds(seg, last) ||
-        !take_time(seg, dir)) {
+    }
+    if (!is_sound || !entry_holds(seg, last) || !take_time(seg, dir)) {
         doubt(seg, dir);
         last = (struct offset_entry){0};
     }
