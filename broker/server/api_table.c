@@ -2,7 +2,7 @@
 #include "broker/server/api_table.h"
 
 #include "broker/server/handle_delete_records.h"
-#include "broker/server/handle_describe_configs.h"
+#include "broker/server/handle_describe_broker.h"
 #include "broker/server/handle_fetch.h"
 #include "broker/server/handle_list_offsets.h"
 #include "broker/server/handle_produce.h"
@@ -38,7 +38,7 @@ static void describe_configs(void *user, struct request *r, const void *message)
 {
     struct handlers *h = user;
     pthread_mutex_lock(&h->conf_lock);
-    handle_describe_configs(h->conf, h->broker_id, r, message);
+    handle_describe_broker(h->conf, h->broker_id, r, message);
     pthread_mutex_unlock(&h->conf_lock);
 }
 

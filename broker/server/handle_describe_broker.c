@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/server/handle_describe_configs.h"
+#include "broker/server/handle_describe_broker.h"
 
 #include <stdio.h>
 
@@ -65,7 +65,7 @@ static const char *refusal(struct arena *arena, const Sluice__ConfigResource *re
     return NULL;
 }
 
-void handle_describe_configs(const struct conf *conf, int32_t broker_id, struct request *r,
+void handle_describe_broker(const struct conf *conf, int32_t broker_id, struct request *r,
                              const void *message)
 {
     const Sluice__DescribeConfigsRequest *req = message;
