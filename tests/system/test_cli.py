@@ -21,7 +21,7 @@ DONE, FAILED, USAGE = 0, 1, 2
 
 class Result:
     def __init__(self, process, out, err):
-        self.status, self.out, self.err = process.returncode, out.decode(), err.decode()
+        self.status, self.out, self.err = process.returncode, out.decode(errors="replace"), err.decode()
         self.raw = out
 
     def json(self):
@@ -78,7 +78,10 @@ def start(broker):
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream and not stream.closed:
+                stream.close()
 
 
 # --- the line itself ---------------------------------------------------------------------------------
