@@ -66,7 +66,7 @@ static const char *refusal(struct arena *arena, const Sluice__ConfigResource *re
 }
 
 void handle_describe_broker(const struct conf *conf, int32_t broker_id, struct request *r,
-                             const void *message)
+                            const void *message)
 {
     const Sluice__DescribeConfigsRequest *req = message;
     Sluice__ConfigsOf *results = arena_alloc(&r->arena, req->n_resource * sizeof *results);

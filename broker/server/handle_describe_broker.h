@@ -8,6 +8,6 @@
 
 /* Under the lock that guards conf. */
 void handle_describe_broker(const struct conf *conf, int32_t broker_id, struct request *r,
-                             const void *message);
+                            const void *message);
 
 #endif

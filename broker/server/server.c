@@ -183,8 +183,6 @@ static void on_registered(void *user, const char *cluster_id, uint64_t incarnati
         partition_table_set_incarnation(b->table, incarnation);
     }
     b->incarnation = incarnation;
-    diag(DIAG_INFO, "broker", "registered", "broker=%d incarnation=%llu cluster=%s",
-         b->conf.broker_id, (unsigned long long)incarnation, cluster_id);
     controller_stand(b->controller, incarnation);
     const struct cluster *image = follower_image(b->follower);
     if (image)

@@ -349,6 +349,17 @@ void follower_subscribe(struct follower *f, struct subscription *sub)
         send_image(sub, f->image);
 }
 
+void follower_unsubscribe(struct follower *f, struct subscription *sub)
+{
+    struct subscription **at = &f->subscriptions;
+    while (*at != sub) {
+        CHECK(*at != NULL);
+        at = &(*at)->next;
+    }
+    *at = sub->next;
+    cluster_unref(atomic_exchange(&sub->pending, NULL));
+}
+
 const struct cluster *follower_image(const struct follower *f)
 {
     return f->image;

@@ -37,9 +37,11 @@ struct follower *follower_new(struct session *s);
 /* After coord_close, when no subscriber's loop runs any more. */
 void follower_free(struct follower *f);
 
-/* sub lives as long as the follower. Before the loops run, or on the session's loop. The image that
- * is there, if any, is sent at once. */
+/* sub lives as long as the follower, or until follower_unsubscribe. Before the loops run, or on the
+ * session's loop. The image that is there, if any, is sent at once. */
 void follower_subscribe(struct follower *f, struct subscription *sub);
+/* When no loop runs any more: a subscriber that goes before the follower. */
+void follower_unsubscribe(struct follower *f, struct subscription *sub);
 /* The newest image; NULL before the first. On the session's loop. */
 const struct cluster *follower_image(const struct follower *f);
 /* Since when (loop time) /changes was last known to be followed; for health. INT64_MIN: never yet.

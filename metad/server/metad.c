@@ -115,6 +115,7 @@ void metad_stop(struct metad *m, void (*done)(void *arg), void *arg)
 
 void metad_free(struct metad *m)
 {
+    follower_unsubscribe(m->opts.follower, &m->subscription);
     service_free(m->service);
     forwarder_free(m->forwarder);
     cluster_unref(m->image);
