@@ -992,7 +992,8 @@ static void run_close(struct job *j)
     struct log_manager *m = j->m;
     for (size_t i = 0; i < m->slot_count; i++) {
         struct log_dir *d = m->slots[i].dir;
-        const err e = d ? close_dir(j, d) : E_STORAGE;
+        /* One that failed before has been told of. */
+        const err e = d && !log_dir_is_fenced(d) ? close_dir(j, d) : OK;
         if (e != OK)
             j->outcome = e;
     }
