@@ -819,7 +819,7 @@ int sluice_admin_new(const sluice_config *config, sluice_admin **out, struct slu
         mem_free(a);
         return code;
     }
-    err e = shell_init(&a->shell, "admin");
+    const err e = shell_init(&a->shell, "sluice-admin");
     if (e) {
         settings_deinit(&a->settings);
         mem_free(a);
@@ -827,11 +827,7 @@ int sluice_admin_new(const sluice_config *config, sluice_admin **out, struct slu
     }
     rng_init_from_system(&a->rng);
     admin_init(a);
-    e = shell_start(&a->shell);
-    if (e) {
-        admin_deinit(a);
-        return problem(error, e, "create admin", "", "no thread could be made");
-    }
+    shell_start(&a->shell);
     *out = a;
     return problem_none(error);
 }

@@ -14,7 +14,6 @@
 #ifndef SLUICE_CLIENTS_CLIENT_H
 #define SLUICE_CLIENTS_CLIENT_H
 
-#include <protobuf-c/protobuf-c.h>
 #include <uthash.h>
 
 #include "clients/lib/link.h"

@@ -72,7 +72,7 @@ int sluice_consumer_new(const sluice_config *config, sluice_consumer **out,
         mem_free(c);
         return code;
     }
-    err e = shell_init(&c->shell, "consumer");
+    const err e = shell_init(&c->shell, "sluice-consumer");
     if (e) {
         settings_deinit(&c->settings);
         mem_free(c);
@@ -80,11 +80,7 @@ int sluice_consumer_new(const sluice_config *config, sluice_consumer **out,
     }
     rng_init_from_system(&c->rng);
     consumer_init(c);
-    e = shell_start(&c->shell);
-    if (e) {
-        consumer_free(c);
-        return problem(error, e, "create consumer", "", "no thread could be made");
-    }
+    shell_start(&c->shell);
     *out = c;
     return problem_none(error);
 }

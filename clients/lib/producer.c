@@ -51,7 +51,7 @@ int sluice_producer_new(const sluice_config *config,
         mem_free(p);
         return code;
     }
-    err e = shell_init(&p->shell, "producer");
+    const err e = shell_init(&p->shell, "sluice-producer");
     if (e) {
         settings_deinit(&p->settings);
         mem_free(p);
@@ -60,11 +60,7 @@ int sluice_producer_new(const sluice_config *config,
     rng_init_from_system(&p->rng);
     rng_init(&p->loop_rng, rng_u64(&p->rng));
     producer_init(p, callbacks);
-    e = shell_start(&p->shell);
-    if (e) {
-        producer_free(p);
-        return problem(error, e, "create producer", "", "no thread could be made");
-    }
+    shell_start(&p->shell);
     *out = p;
     return problem_none(error);
 }

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,7 +14,7 @@ static void init(struct shell *s, struct loop *l)
 {
     s->loop = l;
     s->resolver = NULL;
-    s->has_thread = false;
+    s->thread = NULL;
     atomic_init(&s->in_callback, false);
     atomic_init(&s->changes, 0);
     atomic_init(&s->waiters, 0);
@@ -43,36 +42,16 @@ void shell_drive(struct shell *s, struct loop *l, void (*turn)(void *arg, int64_
     s->turn_arg = arg;
 }
 
-static void *run(void *arg)
+void shell_start(struct shell *s)
 {
-    struct shell *s = arg;
-    loop_run(s->loop);
-    return NULL;
-}
-
-err shell_start(struct shell *s)
-{
-    if (!s->resolver)
-        return OK;
-    /* Signals are the application's: its threads get them, ours does not. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    s->has_thread = pthread_create(&s->thread, NULL, run, s) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!s->has_thread)
-        return E_STORAGE;
-    pthread_setname_np(s->thread, "sluice-client");
-    return OK;
+    s->thread = loop_thread_start(s->loop);
 }
 
 void shell_stop(struct shell *s)
 {
-    if (!s->has_thread)
-        return;
-    loop_stop(s->loop);
-    pthread_join(s->thread, NULL);
-    s->has_thread = false;
+    if (s->thread)
+        loop_thread_stop(s->thread);
+    s->thread = NULL;
 }
 
 void shell_settle(struct shell *s)
@@ -82,7 +61,7 @@ void shell_settle(struct shell *s)
 
 void shell_deinit(struct shell *s)
 {
-    CHECK(!s->has_thread);
+    CHECK(!s->thread);
     if (!s->resolver)
         return;
     exec_free(s->resolver);

@@ -33,9 +33,8 @@
 
 struct shell {
     struct loop *loop;
-    struct exec *resolver; /* NULL: driven */
-    pthread_t thread;
-    bool has_thread;
+    struct exec *resolver;                       /* NULL: driven */
+    struct loop_thread *thread;                  /* NULL: not started, or driven */
     void (*turn)(void *arg, int64_t timeout_us); /* driven: instead of a wait */
     void *turn_arg;
     atomic_bool in_callback;  /* the thread inside the loop is calling the application */
@@ -45,10 +44,10 @@ struct shell {
     atomic_bool woken;        /* one that nobody has seen yet */
 };
 
-/* The loop runs on a new thread once shell_start is called; until then everything on it may be
- * made. E_STORAGE: no descriptors or no thread. */
+/* The loop runs on a new thread, named so, once shell_start is called; until then everything on it
+ * may be made. E_STORAGE: no descriptors left. */
 err shell_init(struct shell *s, const char *name) MUST_USE;
-err shell_start(struct shell *s) MUST_USE;
+void shell_start(struct shell *s);
 /* On a loop that the caller turns; turn lets it, and all it talks to, do something, and returns
  * after timeout_us. */
 void shell_drive(struct shell *s, struct loop *l, void (*turn)(void *arg, int64_t timeout_us),

@@ -147,7 +147,8 @@ static void abandoned_calls_are_freed(void **state)
     struct sluice_cluster *cluster;
     struct timer timer = {0};
     const struct sluice_topic_partition tp = {.topic = "t", .offset = SLUICE_TIME_LATEST};
-    /* Woken up in the middle; the answer comes later, or the admin is freed first. The leak checker is the judge. */
+    /* Woken up in the middle; the answer comes later, or the admin is freed first. The leak checker
+     * is the judge. */
     for (int i = 0; i < 2; i++) {
         fake_cluster_mute_metadata(w->fc, true);
         timer_start(w->clients, &timer, 50000, wake, a);
