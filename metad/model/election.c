@@ -161,8 +161,10 @@ bool election_update(const struct partition_state *p, const struct live_brokers 
 static void copy_lists(const struct partition_state *p, struct election *out)
 {
     out->state = *p;
-    memcpy(out->isr, p->isr, p->isr_count * sizeof out->isr[0]);
-    memcpy(out->eligible, p->eligible, p->eligible_count * sizeof out->eligible[0]);
+    for (uint32_t i = 0; i < p->isr_count; i++)
+        out->isr[i] = p->isr[i];
+    for (uint32_t i = 0; i < p->eligible_count; i++)
+        out->eligible[i] = p->eligible[i];
     out->state.isr = out->isr;
     out->state.eligible = out->eligible;
 }

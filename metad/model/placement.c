@@ -39,12 +39,17 @@ static bool rack_holds(struct placement_broker *const *chosen, size_t count,
     return false;
 }
 
-/* Lower is better: a rack of its own first, then few replicas. */
-static uint64_t cost(struct placement_broker *const *chosen, size_t count,
-                     const struct placement_broker *b)
+/* Whether a is the better choice: a rack of its own first, then few replicas, then few leaders. */
+static bool is_better(struct placement_broker *const *chosen, size_t count,
+                      const struct placement_broker *a, const struct placement_broker *b)
 {
-    const uint64_t shares_rack = rack_holds(chosen, count, b);
-    return shares_rack << 32 | b->replicas;
+    const bool a_shares = rack_holds(chosen, count, a);
+    const bool b_shares = rack_holds(chosen, count, b);
+    if (a_shares != b_shares)
+        return b_shares;
+    if (a->replicas != b->replicas)
+        return a->replicas < b->replicas;
+    return a->leaders < b->leaders;
 }
 
 static struct placement_broker *best(struct placement_broker *brokers, size_t broker_count,
@@ -52,16 +57,12 @@ static struct placement_broker *best(struct placement_broker *brokers, size_t br
                                      size_t count)
 {
     struct placement_broker *found = NULL;
-    uint64_t found_cost = UINT64_MAX;
     for (size_t k = 0; k < broker_count; k++) {
         struct placement_broker *b = &brokers[(turn + k) % broker_count];
         if (holds(chosen, count, b))
             continue;
-        const uint64_t c = cost(chosen, count, b);
-        if (c < found_cost) {
+        if (found == NULL || is_better(chosen, count, b, found))
             found = b;
-            found_cost = c;
-        }
     }
     CHECK(found != NULL);
     return found;
