@@ -27,6 +27,7 @@ enum {
     ARENA_PER_FRAME_BYTE = 8,
     ARENA_HANDLER_BYTES = 64 * MIB, /* for what a handler builds its answer from */
     ERROR_TEXT_MAX = 2000,
+    STOP_GRACE_US = 1000 * 1000,
     NO_ROW = 0xff,
 };
 
@@ -48,6 +49,7 @@ struct lane {
     _Atomic uint64_t refused;
     bool is_stopping;
     struct mail stop, stopped;
+    struct timer stop_grace;
 };
 
 struct service_listener {
@@ -523,6 +525,7 @@ static void conn_forget(struct service_conn *sc)
         sc->next->prev = sc->prev;
     mem_free(sc);
     if (ln->is_stopping && ln->conns == NULL) {
+        timer_stop(ln->loop, &ln->stop_grace);
         ln->stopped.fn = lane_stopped;
         loop_post(ln->s->lanes[0].loop, &ln->stopped);
     }
@@ -656,6 +659,15 @@ static void lane_stopped(struct mail *m)
         s->opts.on_stopped(s->opts.user);
 }
 
+/* Peers that do not take what is queued for them do not hold up a stop for ever. */
+static void on_stop_grace(void *arg)
+{
+    struct lane *ln = arg;
+    for (struct service_conn *sc = ln->conns; sc != NULL; sc = sc->next)
+        if (sc->conn != NULL)
+            conn_close(sc->conn);
+}
+
 static void stop_lane(struct mail *m)
 {
     struct lane *ln = (struct lane *)((char *)m - offsetof(struct lane, stop));
@@ -674,6 +686,7 @@ static void stop_lane(struct mail *m)
         if (sc->inflight == 0)
             conn_close_after_flush(sc->conn);
     }
+    timer_start(ln->loop, &ln->stop_grace, STOP_GRACE_US, on_stop_grace, ln);
 }
 
 void service_stop(struct service *s)
