@@ -79,8 +79,8 @@ struct service *service_new(const struct service_opts *opts);
  * was free if 0 was asked. Errors: sock_listen. */
 err service_listen(struct service *s, const char *name, const struct address *at,
                    struct address *bound) MUST_USE;
-/* Stops listening, closes the connections when what is queued was sent, cancels what is parked;
- * then on_stopped. */
+/* Stops listening, cancels what is parked, closes the connections when what is queued was sent, and
+ * after a second in any case; then on_stopped. */
 void service_stop(struct service *s);
 /* After on_stopped, or if no loop runs any more. */
 void service_free(struct service *s);
