@@ -38,7 +38,9 @@ struct client {
     unsigned refresh_failures;
     int64_t refreshed_at_us;
     struct timer refresh_timer;
-    err problem_code;   /* why metadata did not come */
+    err problem_code; /* why metadata did not come */
+    enum err_class problem_class;
+    size_t refusals;    /* in a row, by metads that could be asked */
     char *problem_text; /* where, and what it was */
 };
 
@@ -92,7 +94,7 @@ void client_learn_broker(struct client *cl, int32_t id, struct slice host, uint1
         HASH_ADD(hh, cl->nodes, id, sizeof n->id, n);
     } else if (n->address.port != port || strcmp(n->address.host, address.host)) {
         n->address = address;
-        link_reset(&n->link);
+        link_reset(&n->link, E_NETWORK);
     }
 }
 
@@ -213,6 +215,7 @@ static void problem_set(struct client *cl, const struct wire_error *w, size_t ad
     char text[ADDRESS_TEXT];
     mem_free(cl->problem_text);
     cl->problem_code = w->code;
+    cl->problem_class = w->err_class;
     cl->problem_text = NULL;
     const struct slice what = w->message.size ? w->message : slice_str(err_text(w->code));
     if (w->code)
@@ -238,6 +241,19 @@ void client_explain(const struct client *cl, const struct topic *t, struct buf *
         buf_printf(out, "%s (%s)", cl->problem_text, err_name(cl->problem_code));
     else
         buf_printf(out, "no answer yet from %s", client_metad_text(cl, text));
+}
+
+struct wire_error client_topic_error(const struct client *cl, const struct topic *t)
+{
+    struct wire_error w = wire_error_of(OK);
+    if (t->is_known && t->error) {
+        w.code = t->error;
+        w.err_class = t->error_class;
+    } else if (!t->is_known && cl->refusals >= cl->metad.address_count) {
+        w.code = cl->problem_code;
+        w.err_class = cl->problem_class;
+    }
+    return w;
 }
 
 /* --- calls -------------------------------------------------------------------------------------
@@ -326,8 +342,13 @@ static void on_call_answer(void *arg, err e, struct slice response)
     if (cl->is_closing)
         return; /* client_free ends it */
     if (e == E_TIMED_OUT)
-        link_reset(&cl->metad);
-    if (c->once || !class_is_retriable(error.err_class)) {
+        link_reset(&cl->metad, E_TIMED_OUT);
+    /* Not a metad: perhaps another of the addresses is. */
+    const bool is_elsewhere =
+        error.code == E_WRONG_ROLE && c->failures + 1 < cl->metad.address_count;
+    if (is_elsewhere)
+        link_reset(&cl->metad, E_WRONG_ROLE);
+    if (c->once || !(is_elsewhere || class_is_retriable(error.err_class))) {
         call_end(c, &error, body);
         return;
     }
@@ -458,6 +479,12 @@ static void on_refreshed(struct call *c, const struct wire_error *error, struct 
         return;
     if (error->code && error->code != E_NETWORK)
         problem_set(cl, error, cl->metad.at);
+    if (!error->code || class_is_retriable(error->err_class)) {
+        cl->refusals = 0;
+    } else {
+        cl->refusals++;
+        link_reset(&cl->metad, error->code);
+    }
     cl->metadata_is_fresh = !error->code && metadata_apply(cl, response) == OK;
     cl->refreshed_at_us = loop_now_us(cl->loop);
     refresh_plan(cl);
@@ -556,7 +583,7 @@ static void on_metad_change(void *user, struct link *k)
     struct client *cl = user;
     if (cl->is_closing)
         return;
-    if (k->why) {
+    if (k->why && k->why != cl->problem_code) {
         struct wire_error w = wire_error_of(k->why);
         if (k->why_errno)
             w.message = slice_str(strerrordesc_np(k->why_errno));

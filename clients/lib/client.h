@@ -14,12 +14,16 @@
 #ifndef SLUICE_CLIENTS_CLIENT_H
 #define SLUICE_CLIENTS_CLIENT_H
 
+/* Its memory is ours: it aborts when there is none. */
+#define uthash_malloc(size) mem_alloc(size)
+#define uthash_free(p, size) mem_free(p)
 #include <uthash.h>
 
 #include "clients/lib/link.h"
 #include "clients/lib/problem.h"
 #include "clients/lib/settings.h"
 #include "proto/base/buf.h"
+#include "proto/base/mem.h"
 #include "proto/wire/msg.h"
 
 /* A broker. Lives as long as the client. */
@@ -82,7 +86,9 @@ void client_hint_leader(struct client *cl, struct topic *t, int32_t partition, i
                         struct slice host, uint16_t port, int32_t leader_epoch);
 /* NULL: no such partition, no leader, or its broker is not known. */
 struct node *client_leader(struct client *cl, const struct topic *t, int32_t partition);
-/* Why a topic is not usable, for a text: "no answer from metad at ... (E_NETWORK)". */
+/* Why a topic is not usable, OK if nothing speaks against waiting for it. Without a message. */
+struct wire_error client_topic_error(const struct client *cl, const struct topic *t);
+/* The same in words, for a text: "no answer from metad at ... (E_NETWORK)". */
 void client_explain(const struct client *cl, const struct topic *t, struct buf *out);
 
 /* --- calls to metad ------------------------------------------------------------ */

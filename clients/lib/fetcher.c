@@ -276,7 +276,7 @@ static void on_fetched(void *arg, err e, struct slice response)
     pthread_mutex_unlock(&c->mutex);
     if (!c->is_closing) {
         if (e == E_TIMED_OUT)
-            link_reset(&q->outlet->node->link);
+            link_reset(&q->outlet->node->link, E_TIMED_OUT);
         if (refresh)
             client_refresh(c->client);
         shell_notify(&c->shell);
@@ -395,7 +395,7 @@ static void on_located(void *arg, err e, struct slice response)
     arena_deinit(&arena);
     if (!c->is_closing) {
         if (e == E_TIMED_OUT)
-            link_reset(&q->outlet->node->link);
+            link_reset(&q->outlet->node->link, E_TIMED_OUT);
         if (refresh)
             client_refresh(c->client);
         shell_notify(&c->shell);
@@ -667,8 +667,9 @@ static void interest_update(sluice_consumer *c, struct interest *i)
     mem_free(i->explanation);
     i->explanation = mem_printf("%.*s", (int)text.size, (const char *)text.data);
     buf_deinit(&text);
-    i->error = t->error;
-    i->error_class = t->error_class;
+    const struct wire_error why = client_topic_error(c->client, t);
+    i->error = why.code;
+    i->error_class = why.err_class;
 }
 
 static void interest_free(sluice_consumer *c, struct interest *i)

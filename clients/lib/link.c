@@ -16,8 +16,11 @@ static void note_failure(struct link *k, err why)
 {
     const struct settings *s = k->settings;
     char text[ADDRESS_TEXT];
+    /* Servers close connections that were idle for long: nobody's concern. */
+    const bool is_orderly = k->is_ready && why == E_NETWORK && k->rpc && rpc_errno(k->rpc) == 0;
+    const enum diag_level level = is_orderly ? DIAG_DEBUG : DIAG_WARN;
     if (k->failures == 0 || k->is_ready)
-        diag(DIAG_WARN, "client", "connection lost", "server=%s error=%s",
+        diag(level, "client", "connection lost", "server=%s error=%s",
              address_text(link_address(k), text), err_name(why));
     k->is_ready = false;
     k->why = why;
@@ -63,7 +66,7 @@ static void on_reset(struct deferred *d)
     struct rpc *rpc = k->rpc;
     k->rpc = NULL;
     rpc_free(rpc);
-    note_failure(k, E_TIMED_OUT);
+    note_failure(k, k->reset_why);
     k->on_change(k->user, k);
 }
 
@@ -126,8 +129,9 @@ void link_send(struct link *k, const struct rpc_piece *pieces, size_t count, int
     rpc_send(k->rpc, pieces, count, timeout_us, done, arg);
 }
 
-void link_reset(struct link *k)
+void link_reset(struct link *k, err why)
 {
+    k->reset_why = why;
     loop_defer(k->loop, &k->resetting);
 }
 

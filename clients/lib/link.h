@@ -27,6 +27,7 @@ struct link {
     int64_t retry_at_us;
     struct timer retry;
     struct deferred resetting;
+    err reset_why;
     /* Became ready, broke, or may be used again: requests that waited for this may be sent now. */
     void (*on_change)(void *user, struct link *k);
     void *user;
@@ -43,9 +44,9 @@ bool link_is_usable(struct link *k);
 /* Only if usable. As rpc_send. */
 void link_send(struct link *k, const struct rpc_piece *pieces, size_t count, int64_t timeout_us,
                rpc_done_fn *done, void *arg);
-/* Give this connection up at the end of the turn: an answer did not come in time, and what the
- * server still does with old requests must not mix with new ones. */
-void link_reset(struct link *k);
+/* Give this connection up at the end of the turn: this server is of no use, or an answer did not
+ * come in time, and what it still does with old requests must not mix with new ones. */
+void link_reset(struct link *k, err why);
 const struct address *link_address(const struct link *k);
 
 #endif

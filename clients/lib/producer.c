@@ -127,7 +127,7 @@ static int refuse(struct sluice_error *error, err e, const char *tried, const ch
     if (e == E_NOT_PERMITTED)
         detail = "a call that may block was made from a callback";
     else if (e == E_CANCELLED)
-        detail = "woken up";
+        detail = "woken up, or the producer is being closed";
     return problem(error, e, tried, where, "%s", detail);
 }
 
@@ -257,7 +257,9 @@ static int send_locked(sluice_producer *p, int32_t partition, const struct sluic
 {
     struct target *t;
     int code = target_await(p, record->topic, call, "send", &t, error);
-    if (code == SLUICE_OK && partition >= t->lane_count) {
+    if (code == SLUICE_OK && p->is_closed) {
+        code = refuse(error, E_CANCELLED, "send", record->topic, "");
+    } else if (code == SLUICE_OK && partition >= t->lane_count) {
         char detail[96];
         snprintf(detail, sizeof detail, "partition %d: it has %d", partition, t->lane_count);
         code = refuse(error, E_UNKNOWN_TOPIC_OR_PARTITION, "send", record->topic, detail);

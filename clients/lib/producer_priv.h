@@ -50,6 +50,7 @@ struct sluice_producer {
     struct mail mail;
     bool is_posted;
     bool targets_changed; /* one is new, or nobody waits for it any more */
+    bool is_closed;       /* what callbacks send now is refused */
     bool has_failed;      /* since the last flush that told */
     struct sluice_error first_failure;
     struct sluice_producer_stats stats;

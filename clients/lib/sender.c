@@ -525,7 +525,7 @@ static void on_answer(void *arg, err e, struct slice response)
     struct outcome *outcomes = mem_alloc(d->count * sizeof *outcomes);
     outcomes_fill(d, e, response, outcomes);
     if (e == E_TIMED_OUT && !p->is_closing)
-        link_reset(&n->link);
+        link_reset(&n->link, E_TIMED_OUT);
     d->outlet->inflight--;
 
     bool must_refresh = false;
@@ -719,8 +719,9 @@ static void target_explain(sluice_producer *p, struct target *t)
     mem_free(t->explanation);
     t->explanation = mem_printf("%.*s", (int)text.size, (const char *)text.data);
     buf_deinit(&text);
-    t->error = t->topic->error;
-    t->error_class = t->topic->error_class;
+    const struct wire_error why = client_topic_error(p->client, t->topic);
+    t->error = why.code;
+    t->error_class = why.err_class;
 }
 
 static void target_grow(struct target *t, int32_t count)
@@ -830,6 +831,7 @@ static void fail_all(sluice_producer *p)
     struct wire_error closed = wire_error_of(E_CANCELLED);
     closed.message = slice_str("the producer was closed");
     struct parcel *done = NULL, **end = &done;
+    p->is_closed = true;
     for (struct parcel *parcel = p->acc.oldest; parcel; parcel = parcel->next_of_all) {
         CHECK(!parcel->is_in_flight);
         if (!parcel->is_done) {

@@ -258,6 +258,8 @@ static void load_producer(struct conf *c, struct settings *s)
                                   ? CODEC_LEVEL_DEFAULT
                                   : conf_int(c, "compression.level");
     s->producer.adaptive = conf_bool(c, "partitioner.adaptive.partitioning.enable");
+    if (s->producer.batch_size > s->producer.request_size_max)
+        conf_problem(c, "batch.size", "is above max.request.size");
     if (s->producer.batch_size > s->producer.buffer_memory / 2)
         conf_problem(c, "batch.size", "is above half of buffer.memory");
     if (s->producer.delivery_timeout_us < s->producer.linger_us + s->request_timeout_us)

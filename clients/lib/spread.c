@@ -227,7 +227,7 @@ static void on_answer(void *arg, err e, struct slice response)
     }
     arena_deinit(&arena);
     if (e == E_TIMED_OUT && !s->is_closed)
-        link_reset(&q->node->link);
+        link_reset(&q->node->link, E_TIMED_OUT);
     mem_free(q->items);
     mem_free(q);
     s->under_way--;

@@ -407,6 +407,13 @@ int32_t cli_partition_count(struct cli *cli, const char *topic)
     return count;
 }
 
+int cli_fail_partition(const struct cli *cli, const char *topic, int32_t count, int32_t partition)
+{
+    if (count == 1)
+        return cli_fail(cli, "topic %s has only partition 0, no %d", topic, partition);
+    return cli_fail(cli, "topic %s has partitions 0 to %d, no %d", topic, count - 1, partition);
+}
+
 struct cli_properties cli_properties(const struct cli *cli, const char *option)
 {
     struct cli_properties p = {.items = mem_alloc(sizeof *p.items * (cli->args->given_count + 1))};

@@ -77,6 +77,8 @@ sluice_admin *cli_admin(struct cli *cli);
 /* How many partitions a topic has, as the metadata says now; -1: there is no such topic, or it
  * could not be asked; reported. */
 int32_t cli_partition_count(struct cli *cli, const char *topic);
+/* Says that a topic has no such partition. Returns EXIT_FAILED. */
+int cli_fail_partition(const struct cli *cli, const char *topic, int32_t count, int32_t partition);
 
 /* Collected KEY=VALUE options as properties; the array and its strings are freed by
  * cli_properties_free. */

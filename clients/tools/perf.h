@@ -20,7 +20,7 @@ enum { PERF_WORKERS_MAX = 64 };
 /* Of one worker. */
 struct perf_result {
     _Atomic uint64_t records; /* done so far */
-    uint64_t failed;
+    _Atomic uint64_t failed;
     int64_t started_ns; /* 0: it did not come that far */
     _Atomic int64_t ended_ns;
     struct histogram latency_ns;

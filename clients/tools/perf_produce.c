@@ -85,7 +85,7 @@ static void on_delivery(void *user, const struct sluice_delivery *delivery)
 {
     struct sender *const s = user;
     if (delivery->error) {
-        s->result->failed++;
+        atomic_fetch_add(&s->result->failed, 1);
         return;
     }
     histogram_record(&s->result->latency_ns, clock_ns() - (int64_t)(intptr_t)delivery->opaque);
@@ -106,7 +106,8 @@ static int64_t take_turn(const struct sender *s, uint64_t i)
 static int send_all(struct sender *s, uint64_t count)
 {
     struct sluice_error error;
-    for (uint64_t i = 0; i < count && interrupt_count() == 0 && s->result->failed == 0; i++) {
+    for (uint64_t i = 0;
+         i < count && interrupt_count() == 0 && atomic_load(&s->result->failed) == 0; i++) {
         const int64_t from = take_turn(s, i);
         const struct sluice_record record = {
             .topic = s->perf->topic,
@@ -131,7 +132,8 @@ static int flush(struct sender *s)
     s->result->ended_ns = clock_ns();
     if (code == SLUICE_OK)
         return EXIT_DONE;
-    cli_fail(s->perf->cli, "%llu records failed", (unsigned long long)s->result->failed);
+    cli_fail(s->perf->cli, "%llu records failed",
+             (unsigned long long)atomic_load(&s->result->failed));
     return cli_fail_error(s->perf->cli, &error);
 }
 

@@ -66,6 +66,7 @@ struct fake_cluster {
     unsigned most_under_way;
     unsigned requests[API_COUNT];
     bool is_mute, auto_create;
+    err refusal; /* of metadata */
     int32_t next_id;
     struct codec_ctx *codec;
 };
@@ -185,6 +186,11 @@ unsigned fake_cluster_requests(const struct fake_cluster *fc, uint32_t api)
 void fake_cluster_mute_metadata(struct fake_cluster *fc, bool mute)
 {
     fc->is_mute = mute;
+}
+
+void fake_cluster_refuse_metadata(struct fake_cluster *fc, err e)
+{
+    fc->refusal = e;
 }
 
 void fake_cluster_auto_create(struct fake_cluster *fc, bool on)
@@ -360,6 +366,10 @@ static void handle_metadata(void *user, struct request *r, const void *message)
     struct fake_cluster *fc = b->fc;
     const Sluice__MetadataRequest *m = message;
     fc->requests[API_METADATA]++;
+    if (fc->refusal) {
+        service_reply_error(r, fc->refusal, "refused by the test");
+        return;
+    }
     for (size_t i = 0; i < m->n_topic; i++) {
         if (fc->auto_create && m->allow_auto_topic_creation && !fake_cluster_find(fc, m->topic[i]))
             fake_cluster_topic(fc, m->topic[i], 1);

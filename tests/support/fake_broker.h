@@ -65,6 +65,8 @@ unsigned fake_cluster_most_under_way(const struct fake_cluster *fc);
 unsigned fake_cluster_requests(const struct fake_cluster *fc, uint32_t api);
 /* Metadata is not answered as long. */
 void fake_cluster_mute_metadata(struct fake_cluster *fc, bool mute);
+/* Metadata is answered so; OK: no more. */
+void fake_cluster_refuse_metadata(struct fake_cluster *fc, err e);
 void fake_cluster_auto_create(struct fake_cluster *fc, bool on);
 
 /* A broker with ids 1, 2, ... on l; a free port, or this one. */

@@ -263,9 +263,11 @@ struct sluice_delivery {
 };
 
 /*
- * Called once for every record that sluice_producer_send* took, on the background thread, in the
- * order of sending within a partition. Must not block; may send, with timeout_ms 0. The memory of
- * the record's batch is free for others once the callbacks of all its records returned.
+ * Called once for every record that sluice_producer_send* took, in the order of
+ * sending within a partition: on the background thread, or, for what
+ * sluice_producer_close gives up, on the thread that closes. Must not block; may
+ * send, with timeout_ms 0. The memory of the record's batch is free for others
+ * once the callbacks of all its records returned.
  */
 typedef void sluice_delivery_fn(void *user, const struct sluice_delivery *delivery);
 
@@ -329,7 +331,8 @@ SLUICE_API void sluice_producer_wakeup(sluice_producer *producer);
 
 /* Flushes until the deadline, gives up what is left then (callbacks say SLUICE_E_CANCELLED), ends
  * the thread and frees the handle, whatever it returns: as sluice_producer_flush. timeout_ms 0
- * gives up at once. producer may be NULL. */
+ * gives up at once. producer may be NULL. From a callback: SLUICE_E_NOT_PERMITTED, and nothing is
+ * done. */
 SLUICE_API int sluice_producer_close(sluice_producer *producer, int64_t timeout_ms,
                                      struct sluice_error *error);
 

@@ -418,6 +418,25 @@ static void nobody_there_is_said_in_time(void **state)
     assert_sluice(w, sluice_producer_close(p, 1000, &w->error));
 }
 
+static void a_wrong_bootstrap_is_said_at_once(void **state)
+{
+    struct world *w = *state;
+    fake_cluster_topic(w->fc, "t", 1);
+    fake_cluster_refuse_metadata(w->fc, E_WRONG_ROLE);
+    sluice_producer *p = world_producer(w, &teller);
+    const struct sluice_record r = {.topic = "t", .value = "v", .value_size = 1};
+    const int64_t before_us = fake_world_now_us(w->w);
+    assert_int_equal(sluice_producer_send(p, &r, 30000, &w->error), SLUICE_E_WRONG_ROLE);
+    assert_true(fake_world_now_us(w->w) - before_us < 2 * SECOND);
+    assert_non_null(strstr(w->error.text, "refused by the test"));
+    assert_non_null(strstr(w->error.text, "metad at 127.0.0.1:700"));
+    /* Another try may go better. */
+    fake_cluster_refuse_metadata(w->fc, OK);
+    fake_world_run(w->w, 5 * SECOND);
+    assert_sluice(w, sluice_producer_send(p, &r, 30000, &w->error));
+    assert_sluice(w, sluice_producer_close(p, 1000, &w->error));
+}
+
 static void a_topic_made_again_is_followed(void **state)
 {
     struct world *w = *state;
@@ -482,6 +501,32 @@ static void callbacks_may_send_and_not_block(void **state)
     assert_sluice(w, sluice_producer_close(p, 1000, &w->error));
 }
 
+static void send_when_failed(void *user, const struct sluice_delivery *d)
+{
+    sluice_producer **p = user;
+    struct sluice_error error;
+    const struct sluice_record r = {.topic = "t", .value = "v", .value_size = 1};
+    assert_int_equal(d->error->code, SLUICE_E_CANCELLED);
+    assert_int_equal(sluice_producer_send(*p, &r, 0, &error), SLUICE_E_CANCELLED);
+    teller.count++;
+}
+
+static void nothing_is_sent_while_closing(void **state)
+{
+    struct world *w = *state;
+    struct fake_topic *t = fake_cluster_topic(w->fc, "t", 1);
+    t->partitions[0].leader = -1;
+    sluice_producer *p;
+    const struct sluice_producer_callbacks callbacks = {.on_delivery = send_when_failed,
+                                                        .user = &p};
+    assert_sluice(
+        w, producer_new_driven(w->clients, world_turn, w, 1, w->config, &callbacks, &p, &w->error));
+    for (uintptr_t i = 0; i < 3; i++)
+        world_send(w, p, "t", 0, i);
+    assert_int_equal(sluice_producer_close(p, 100, &w->error), SLUICE_E_TIMED_OUT);
+    assert_int_equal(teller.count, 3);
+}
+
 static void a_wakeup_ends_a_wait(void **state)
 {
     struct world *w = *state;
@@ -531,7 +576,9 @@ int main(int argc, char **argv)
         IN_WORLD(acks_0_needs_no_answer),
         IN_WORLD(unknown_topics_are_waited_for_and_named),
         IN_WORLD(nobody_there_is_said_in_time),
+        IN_WORLD(a_wrong_bootstrap_is_said_at_once),
         IN_WORLD(a_topic_made_again_is_followed),
+        IN_WORLD(nothing_is_sent_while_closing),
         IN_WORLD(partitions_grow),
         IN_WORLD(callbacks_may_send_and_not_block),
         IN_WORLD(a_wakeup_ends_a_wait),
