@@ -134,6 +134,7 @@ struct gathered {
     size_t bytes;
     bool has_error;
     bool has_cold;
+    bool can_grow; /* a partition gave all it had: waiting may bring more */
 };
 
 static void refuse(struct fetch_op *op, struct fetch_slot *s, err e, const char *why)
@@ -179,6 +180,7 @@ static void read_slot(struct fetch_op *op, struct fetch_slot *s, struct gathered
         s->view = read.view;
         s->result.batches = read.view.bytes;
         g->bytes += read.view.bytes.size;
+        g->can_grow |= read.view.next_offset >= read.high_watermark;
     } else if (e == E_WOULD_BLOCK) {
         s->is_cold = true;
         g->has_cold = true;
@@ -288,7 +290,7 @@ static void step(struct fetch_op *op)
         read_slot(op, &op->slots[i], &g);
     if (g.has_cold)
         warm(op);
-    else if (g.has_error || g.bytes >= op->min_bytes || op->is_over || op->slot_count == 0)
+    else if (g.has_error || g.bytes >= op->min_bytes || !g.can_grow || op->is_over)
         answer(op);
     else
         park(op);

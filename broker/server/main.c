@@ -63,6 +63,24 @@ static void tell_address(struct buf *text, const char *name, const struct addres
     buf_printf(text, "%s %s\n", name, address_text(at, address));
 }
 
+/* One of several listeners: "broker.INSIDE". */
+static void tell_named(struct buf *text, const char *role, const char *listener,
+                       const struct address *at)
+{
+    char *name = mem_printf("%s.%s", role, listener);
+    tell_address(text, name, at);
+    mem_free(name);
+}
+
+static void tell_metad(struct buf *text, struct conf *c, const struct metad *metad)
+{
+    struct metad_conf conf;
+    metad_conf_read(c, &conf);
+    tell_address(text, "metad", metad_bound(metad, 0));
+    for (size_t i = 0; i < conf.listener_count && conf.listener_count > 1; i++)
+        tell_named(text, "metad", conf.listeners[i].name, metad_bound(metad, i));
+}
+
 static void tell_ready_fd(struct program *pr, const struct buf *text)
 {
     size_t pos = 0;
@@ -86,13 +104,10 @@ static void on_ready(void *user)
     const struct broker_conf *conf = server_get_conf(pr->server);
     const struct metad *metad = server_metad(pr->server);
     if (metad)
-        tell_address(&text, "metad", metad_bound(metad, 0));
+        tell_metad(&text, pr->args.conf, metad);
     tell_address(&text, "broker", server_bound(pr->server, conf->inter_broker));
-    for (size_t i = 0; i < conf->listener_count && conf->listener_count > 1; i++) {
-        char *name = mem_printf("broker.%s", conf->listeners[i].name);
-        tell_address(&text, name, server_bound(pr->server, i));
-        mem_free(name);
-    }
+    for (size_t i = 0; i < conf->listener_count && conf->listener_count > 1; i++)
+        tell_named(&text, "broker", conf->listeners[i].name, server_bound(pr->server, i));
     if (server_http_bound(pr->server))
         tell_address(&text, "http", server_http_bound(pr->server));
     diag(DIAG_INFO, "broker", "ready", "broker=%d listener=%s", conf->broker_id,
@@ -184,15 +199,13 @@ static bool make_loops(struct program *pr, uint32_t count)
 
 /* --- the program -------------------------------------------------------------------------- */
 
-/* Reads the configuration whole, so that all its problems are told at once. Returns -1: go on. */
-static int read_conf(const struct daemon_program *program, struct daemon_args *args,
-                     struct broker_conf *out)
+static void check_conf(struct conf *c, bool standalone)
 {
+    struct broker_conf broker;
     struct metad_conf metad;
-    broker_conf_read(args->conf, out);
-    if (args->standalone)
-        metad_conf_read(args->conf, &metad);
-    return daemon_args_report(program, args->conf);
+    broker_conf_read(c, &broker);
+    if (standalone)
+        metad_conf_read(c, &metad);
 }
 
 static int run(struct program *pr, const struct broker_conf *conf)
@@ -234,12 +247,13 @@ int main(int argc, char **argv)
         .summary = "stores partitions of topics and serves produce and fetch",
         .tables = broker_tables_cluster(tables),
         .standalone_tables = broker_tables_standalone(tables),
+        .check = check_conf,
     };
     int status = daemon_args_parse(&program, argc, argv, &pr.args);
     if (status < 0) {
         struct broker_conf conf;
-        status = read_conf(&program, &pr.args, &conf);
-        if (status < 0 && !pr.args.standalone) {
+        broker_conf_read(pr.args.conf, &conf);
+        if (!pr.args.standalone) {
             fprintf(stderr,
                     "sluice-broker: this version runs alone only: start it with --standalone. "
                     "Clusters on ZooKeeper are not supported yet.\n");

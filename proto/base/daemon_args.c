@@ -158,6 +158,8 @@ int daemon_args_parse(const struct daemon_program *program, int argc, char **arg
     conf_read_environment(c, environ);
     for (size_t i = 0; i < w.set_count; i++)
         conf_set(c, w.sets[i], CONF_ARGUMENT, "--set");
+    if (program->check)
+        program->check(c, w.standalone);
     const int report = daemon_args_report(program, c);
     if (report >= 0) {
         conf_free(c);

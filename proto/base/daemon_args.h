@@ -17,6 +17,9 @@ struct daemon_program {
     const char *summary;                               /* one line for --help */
     const struct conf_table *const *tables;            /* NULL-ended */
     const struct conf_table *const *standalone_tables; /* NULL: knows no --standalone */
+    /* Adds what is wrong with values that the tables cannot judge, so that it is reported with all
+     * the rest. A value that is wrong by its table reads as its default. May be NULL. */
+    void (*check)(struct conf *c, bool standalone);
 };
 
 struct daemon_args {

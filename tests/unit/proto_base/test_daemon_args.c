@@ -22,8 +22,8 @@ static const struct conf_table table = {"Broker", keys};
 static const struct conf_table metad_table = {"Metad", metad_keys};
 static const struct conf_table *const tables[] = {&table, NULL};
 static const struct conf_table *const all_tables[] = {&table, &metad_table, NULL};
-static const struct daemon_program program = {"sluice-test", "a test", tables, all_tables};
-static const struct daemon_program plain = {"sluice-plain", "a test", tables, NULL};
+static const struct daemon_program program = {"sluice-test", "a test", tables, all_tables, NULL};
+static const struct daemon_program plain = {"sluice-plain", "a test", tables, NULL, NULL};
 
 struct outcome {
     int status;
