@@ -99,7 +99,6 @@ static void add_ref(struct group *group, struct sync_ref ref)
 static err gather_files(struct group *group, struct member *m)
 {
     struct log *g = m->log;
-    const struct segment_dir dir = log_segment_dir(g);
     const struct log_place *flushed = &g->sum.flushed;
     for (uint32_t i = 0; i < g->sum.segment_count; i++) {
         struct segment *seg = &g->segments[i];
@@ -107,7 +106,7 @@ static err gather_files(struct group *group, struct member *m)
         if (seg->base_offset < flushed->base ||
             (seg->base_offset == flushed->base && seg->size <= flushed->pos && !is_sealed))
             continue;
-        const err e = segment_open(seg, &dir);
+        const err e = segment_open(seg);
         if (e != OK)
             return e;
         add_ref(group, (struct sync_ref){.ref = segment_ref_get(seg->ref),

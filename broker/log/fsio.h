@@ -70,8 +70,9 @@ struct fsio {
      * must not be touched. Stays valid after close. */
     err (*map)(const struct fsio *io, struct fsio_file *f, size_t size, const uint8_t **out);
     void (*unmap)(const struct fsio *io, const uint8_t *map, size_t size);
-    /* Are these bytes of a mapping all in memory? */
-    bool (*is_resident)(const struct fsio *io, const uint8_t *at, size_t size);
+    /* Are these bytes, which begin at pos in f and at `at` in a mapping of it, all in memory? */
+    bool (*is_resident)(const struct fsio *io, struct fsio_file *f, const uint8_t *at, uint64_t pos,
+                        size_t size);
     /* Brings them there; blocks. E_STORAGE: they cannot be read, and touching them would be fatal.
      */
     err (*populate)(const struct fsio *io, const uint8_t *at, size_t size);

@@ -9,12 +9,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -226,9 +228,9 @@ static void *pages_of(const uint8_t *at, size_t *size)
     return (void *)from;
 }
 
-static bool is_resident_(const struct fsio *io, const uint8_t *at, size_t size)
+/* By the mapping's pages: works everywhere, about 0.1 us for each that was not touched yet. */
+static bool is_mapped_resident(const uint8_t *at, size_t size)
 {
-    (void)io;
     unsigned char pages[RESIDENT_PAGES];
     char *from = pages_of(at, &size);
     while (size > 0) {
@@ -244,6 +246,33 @@ static bool is_resident_(const struct fsio *io, const uint8_t *at, size_t size)
         size -= part;
     }
     return true;
+}
+
+/* cachestat, since Linux 6.5, counts the cached pages of a range of a file: five times as fast. */
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+struct cachestat_range_ {
+    uint64_t pos, size;
+};
+struct cachestat_ {
+    uint64_t cached, dirty, writeback, evicted, recently_evicted;
+};
+
+static bool is_resident_(const struct fsio *io, struct fsio_file *f, const uint8_t *at,
+                         uint64_t pos, size_t size)
+{
+    (void)io;
+    static _Atomic bool is_missing;
+    if (!atomic_load_explicit(&is_missing, memory_order_relaxed)) {
+        const uint64_t first = pos / PAGE, last = (pos + size + PAGE - 1) / PAGE;
+        const struct cachestat_range_ range = {.pos = first * PAGE, .size = (last - first) * PAGE};
+        struct cachestat_ c;
+        if (syscall(SYS_cachestat, f->fd, &range, &c, 0) == 0)
+            return c.cached >= last - first;
+        atomic_store_explicit(&is_missing, true, memory_order_relaxed);
+    }
+    return is_mapped_resident(at, size);
 }
 
 static err populate_(const struct fsio *io, const uint8_t *at, size_t size)

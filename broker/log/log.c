@@ -44,9 +44,8 @@ struct log *log_new(struct log_dir *d, const struct log_identity *id, uint32_t s
 
 static void free_segments(struct log *g)
 {
-    const struct segment_dir dir = log_segment_dir(g);
     for (uint32_t i = 0; g->segments && i < g->sum.segment_count; i++)
-        segment_deinit(&g->segments[i], &dir);
+        segment_deinit(&g->segments[i]);
     mem_free(g->segments);
     g->segments = NULL;
     g->segment_capacity = 0;
@@ -322,7 +321,8 @@ static void add_listed(void *arg, const struct fsio_entry *entry)
     if (!segment_name_parse(entry->name, &base, &kind) || kind != SEGMENT_LOG)
         return;
     const struct segment_opts opts = log_segment_opts(g);
-    segment_init(add_segment(g), base, base, 0, &opts);
+    const struct segment_dir dir = log_segment_dir(g);
+    segment_init(add_segment(g), &dir, base, base, 0, &opts);
 }
 
 static int by_base(const void *a, const void *b)
@@ -367,10 +367,9 @@ static err measure_segments(struct log *g)
 /* Adds to the epochs what the batches from valid_to on say. */
 static err walk_epochs(struct log *g, int64_t valid_to)
 {
-    const struct segment_dir dir = log_segment_dir(g);
     for (struct segment *seg = log_segment_of(g, valid_to);
          seg && seg < g->segments + g->sum.segment_count; seg++) {
-        err e = segment_map(seg, &dir, log_map_bytes(g, seg));
+        err e = segment_map(seg, log_map_bytes(g, seg));
         size_t ready = 0;
         for (uint32_t pos = 0; e == OK && pos < seg->size;) {
             struct batch b;
@@ -482,7 +481,7 @@ err log_roll(struct log *g)
     const struct segment_opts opts = log_segment_opts(g);
     if (g->sum.segment_count > 0) {
         CHECK(log_active(g)->size > 0);
-        segment_seal(log_active(g), &dir);
+        segment_seal(log_active(g));
         if (log_active(g)->last_append_us || g->has_grown)
             log_active(g)->last_append_us = g->io->clock_us(g->io);
     }
@@ -629,14 +628,12 @@ err log_checkpoint(struct log *g)
 
 void log_spill_indexes(struct log *g)
 {
-    const struct segment_dir dir = log_segment_dir(g);
     for (uint32_t i = 0; g->is_loaded && i < g->sum.segment_count; i++)
-        segment_spill(&g->segments[i], &dir);
+        segment_spill(&g->segments[i]);
 }
 
 void log_settle(struct log *g)
 {
-    const struct segment_dir dir = log_segment_dir(g);
     log_lock(g);
     if (g->was_used)
         g->idle_runs = 0;
@@ -644,7 +641,7 @@ void log_settle(struct log *g)
         g->idle_runs++;
     if (g->is_loaded && g->idle_runs == IDLE_RUNS && g->sum.flushed.offset == g->sum.end.offset) {
         for (uint32_t i = 0; i < g->sum.segment_count; i++)
-            segment_settle(&g->segments[i], &dir);
+            segment_settle(&g->segments[i]);
         mem_free(g->recent);
         g->recent = NULL;
     }

@@ -73,11 +73,10 @@ static err ensure_active(struct log *g)
     struct segment *seg = log_active(g);
     if (seg->is_prepared)
         return OK;
-    const struct segment_dir dir = log_segment_dir(g);
     const struct segment_opts opts = log_segment_opts(g);
-    err e = segment_map(seg, &dir, log_map_bytes(g, seg));
+    err e = segment_map(seg, log_map_bytes(g, seg));
     if (e == OK)
-        e = segment_prepare(seg, &dir, &opts, PREPARE_BATCHES_MAX);
+        e = segment_prepare(seg, &opts, PREPARE_BATCHES_MAX);
     if ((e == E_WOULD_BLOCK || e == E_CORRUPT) && seg->size > 0)
         e = log_roll(g);
     return e;
@@ -87,10 +86,9 @@ static err ensure_active(struct log *g)
 static void note(struct log *g, const struct segment_batch *b, int32_t epoch)
 {
     struct segment *seg = log_active(g);
-    const struct segment_dir dir = log_segment_dir(g);
     const struct segment_opts opts = log_segment_opts(g);
     log_recent_push(g, b->base_offset, seg->size);
-    segment_note(seg, &dir, &opts, b);
+    segment_note(seg, &opts, b);
     if (epoch > g->sum.end.epoch) {
         epoch_cache_begin(&g->epochs, epoch, b->base_offset);
         g->sum.end.epoch = epoch;
@@ -183,8 +181,7 @@ err log_append(struct log *g, const struct log_batch *batches, size_t count, int
         if (n == 0) {
             e = log_roll(g);
         } else {
-            const struct segment_dir dir = log_segment_dir(g);
-            e = segment_write(log_active(g), &dir, p.iov, p.count, p.bytes, &is_intact);
+            e = segment_write(log_active(g), p.iov, p.count, p.bytes, &is_intact);
         }
         if (e != OK)
             return undo(g, e, &mark, is_intact);
@@ -267,7 +264,6 @@ err log_append_as_is(struct log *g, struct slice batches)
         return e;
 
     const struct log_place mark = g->sum.end;
-    const struct segment_dir dir = log_segment_dir(g);
     while (batches.size > 0) {
         int64_t next_offset = g->sum.end.offset;
         bool is_intact = true;
@@ -279,7 +275,7 @@ err log_append_as_is(struct log *g, struct slice batches)
             p.count = 0;
             p.bytes = 0;
             CHECK(pieces_add(&p, batches.data, bytes));
-            e = segment_write(log_active(g), &dir, p.iov, p.count, p.bytes, &is_intact);
+            e = segment_write(log_active(g), p.iov, p.count, p.bytes, &is_intact);
         }
         if (e != OK)
             return undo(g, e, &mark, is_intact);

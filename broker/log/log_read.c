@@ -55,32 +55,31 @@ static err touch(const struct log *g, const struct segment *seg, uint32_t from, 
     const uint8_t *at = seg->ref->map + from;
     if (may_block)
         return g->io->populate(g->io, at, (size_t)(to - from));
-    return g->io->is_resident(g->io, at, (size_t)(to - from)) ? OK : E_WOULD_BLOCK;
+    return g->io->is_resident(g->io, seg->ref->file, at, from, (size_t)(to - from)) ? OK
+                                                                                    : E_WOULD_BLOCK;
 }
 
 static err prepare(struct log *g, struct segment *seg, bool may_block)
 {
-    const struct segment_dir dir = log_segment_dir(g);
     const struct segment_opts opts = log_segment_opts(g);
     if (!seg->is_prepared && !may_block)
         return E_WOULD_BLOCK;
-    err e = segment_map(seg, &dir, log_map_bytes(g, seg));
+    err e = segment_map(seg, log_map_bytes(g, seg));
     if (e == OK && !seg->is_prepared)
-        e = segment_prepare(seg, &dir, &opts, UINT32_MAX);
+        e = segment_prepare(seg, &opts, UINT32_MAX);
     return e;
 }
 
 static err find_start(struct log *g, const struct log_read_opts *opts, struct range *r)
 {
-    const struct segment_dir dir = log_segment_dir(g);
     if (find_recent(g, r->seg, opts->offset, &r->from, &r->from_offset))
-        return segment_map(r->seg, &dir, log_map_bytes(g, r->seg));
+        return segment_map(r->seg, log_map_bytes(g, r->seg));
     err e = prepare(g, r->seg, opts->may_block);
     if (e != OK)
         return e;
-    const uint32_t guess = segment_floor_pos(r->seg, &dir, opts->offset);
+    const uint32_t guess = segment_floor_pos(r->seg, opts->offset);
     e = touch(g, r->seg, guess, (uint64_t)guess + WALK_BYTES, opts->may_block);
-    return e == OK ? segment_find(r->seg, &dir, opts->offset, &r->from, &r->from_offset) : e;
+    return e == OK ? segment_find(r->seg, opts->offset, &r->from, &r->from_offset) : e;
 }
 
 static err find_end(struct log *g, const struct log_read_opts *opts, int64_t max_offset,
@@ -107,15 +106,14 @@ static err find_end(struct log *g, const struct log_read_opts *opts, int64_t max
             return OK;
         }
     }
-    const struct segment_dir dir = log_segment_dir(g);
-    const uint32_t guess = segment_floor_limit(seg, &dir, limit, max_offset);
+    const uint32_t guess = segment_floor_limit(seg, limit, max_offset);
     const uint32_t near = guess > r->from ? guess : r->from;
     const err e = touch(g, seg, near, (uint64_t)near + BATCH_HEADER_SIZE, opts->may_block);
     if (e != OK)
         return e;
     const struct segment_span span = {
         .from = r->from, .limit = limit, .from_offset = r->from_offset, .max_offset = max_offset};
-    return segment_extend(seg, &dir, &span, &r->to, &r->next_offset);
+    return segment_extend(seg, &span, &r->to, &r->next_offset);
 }
 
 /* A first batch that is larger than was asked for goes alone. */
@@ -239,32 +237,28 @@ err log_prepare_segment(struct log *g, int64_t base_offset)
         const struct segment_opts opts = log_segment_opts(g);
         const uint32_t size = seg->size;
         struct segment twin;
-        segment_init(&twin, base_offset, seg->next_offset, size, &opts);
+        segment_init(&twin, &dir, base_offset, seg->next_offset, size, &opts);
         twin.file_size = seg->file_size;
         twin.damaged_pos = seg->damaged_pos;
         const size_t map_bytes = log_map_bytes(g, seg);
         const uint32_t truncations = g->truncations;
         log_unlock(g);
 
-        e = segment_map(&twin, &dir, map_bytes);
+        e = segment_map(&twin, map_bytes);
         if (e == OK && size > 0)
             e = g->io->populate(g->io, twin.ref->map, size < WALK_BYTES ? size : WALK_BYTES);
         if (e == OK)
-            e = segment_prepare(&twin, &dir, &opts, UINT32_MAX);
+            e = segment_prepare(&twin, &opts, UINT32_MAX);
 
         log_lock(g);
         struct segment *now = segment_by_base(g, base_offset);
         const bool has_moved =
             !now || now->is_prepared || now->size != size || g->truncations != truncations;
         if (e == OK && !has_moved) {
-            if (!is_active(g, now) && twin.ref && twin.ref->map && twin.ref->file) {
-                g->io->close(g->io, twin.ref->file); /* what is sealed needs no descriptor */
-                twin.ref->file = NULL;
-            }
-            segment_deinit(now, &dir);
+            segment_deinit(now);
             *now = twin;
         } else {
-            segment_deinit(&twin, &dir);
+            segment_deinit(&twin);
         }
         log_unlock(g);
         if (e != OK || !has_moved)
@@ -307,10 +301,9 @@ void log_warm(struct log *g, const struct log_read_opts *opts)
     struct log_view v = {0};
     seg = segment_by_base(g, base_offset);
     if (seg && seg->size > 0 && opts->offset < g->sum.end.offset) {
-        const struct segment_dir dir = log_segment_dir(g);
         r.seg = segment_by_base(g, base_offset);
-        if (segment_map(r.seg, &dir, log_map_bytes(g, r.seg)) == OK) {
-            r.from = segment_floor_pos(r.seg, &dir, opts->offset);
+        if (segment_map(r.seg, log_map_bytes(g, r.seg)) == OK) {
+            r.from = segment_floor_pos(r.seg, opts->offset);
             const uint64_t to = (uint64_t)r.from + opts->max_bytes + (uint64_t)2 * WALK_BYTES;
             r.to = to < r.seg->size ? (uint32_t)to : r.seg->size;
             v.ref = segment_view_get(r.seg->ref);
@@ -431,11 +424,11 @@ struct seek_segment {
 };
 
 /* Where no batch before it can have the timestamp. */
-static uint32_t seek_pos(const struct log *g, struct segment *seg, const struct seek *s)
+static uint32_t seek_pos(struct segment *seg, const struct seek *s)
 {
     struct time_entry entry;
     struct batch b;
-    if (s->largest || !time_index_before(&seg->times, g->io, s->timestamp, &entry) ||
+    if (s->largest || !time_index_before(&seg->times, s->timestamp, &entry) ||
         entry.pos >= seg->size || segment_batch_at(seg, entry.pos, &b) != OK ||
         b.max_timestamp != entry.timestamp || b.base_offset != seg->base_offset + entry.rel_offset)
         return 0;
@@ -458,14 +451,13 @@ static err view_for_seek(struct log *g, const struct seek *s, int64_t offset,
 
     *out = (struct seek_segment){.max_timestamp = INT64_MIN, .next_base = INT64_MAX};
     log_lock(g);
-    const struct segment_dir dir = log_segment_dir(g);
     seg = segment_by_base(g, base_offset);
-    e = seg ? segment_map(seg, &dir, log_map_bytes(g, seg)) : E_NOT_FOUND;
+    e = seg ? segment_map(seg, log_map_bytes(g, seg)) : E_NOT_FOUND;
     if (e == OK) {
         if (!is_active(g, seg))
             out->next_base = seg[1].base_offset;
         if (seg->size > 0) {
-            const uint32_t from = seek_pos(g, seg, s);
+            const uint32_t from = seek_pos(seg, s);
             out->max_timestamp = seg->max_timestamp;
             out->view.ref = segment_view_get(seg->ref);
             out->view.bytes = slice_of(seg->ref->map + from, seg->size - from);

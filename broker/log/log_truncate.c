@@ -37,7 +37,7 @@ static err remove_segments(struct log *g, uint32_t n)
         const err e = segment_remove(&dir, seg->base_offset, false);
         if (e != OK)
             return e;
-        segment_deinit(seg, &dir);
+        segment_deinit(seg);
         g->sum.segment_count--;
     }
     return has_any ? g->io->sync_dir(g->io, g->path) : OK;
@@ -47,7 +47,6 @@ err log_cut_to(struct log *g, const struct log_place *place)
 {
     CHECK(g->is_loaded);
     CHECK(g->sum.flushed.offset <= place->offset);
-    const struct segment_dir dir = log_segment_dir(g);
     uint32_t keep = g->sum.segment_count;
     while (keep > 0 && g->segments[keep - 1].base_offset > place->base)
         keep--;
@@ -56,7 +55,7 @@ err log_cut_to(struct log *g, const struct log_place *place)
 
     err e = remove_segments(g, keep);
     if (e == OK)
-        e = segment_cut(log_active(g), &dir, place->pos, place->offset);
+        e = segment_cut(log_active(g), place->pos, place->offset);
     if (e != OK)
         return fence(g, e);
     epoch_cache_truncate(&g->epochs, place->offset);
@@ -69,16 +68,15 @@ err log_cut_to(struct log *g, const struct log_place *place)
 /* The place of the batch boundary at or below an offset. */
 static err find_place(struct log *g, int64_t offset, struct log_place *out)
 {
-    const struct segment_dir dir = log_segment_dir(g);
     const struct segment_opts opts = log_segment_opts(g);
     struct segment *seg = log_segment_of(g, offset);
-    err e = segment_map(seg, &dir, log_map_bytes(g, seg));
+    err e = segment_map(seg, log_map_bytes(g, seg));
     if (e == OK)
-        e = segment_prepare(seg, &dir, &opts, UINT32_MAX);
+        e = segment_prepare(seg, &opts, UINT32_MAX);
     uint32_t pos;
     int64_t base_offset;
     if (e == OK)
-        e = segment_find(seg, &dir, offset, &pos, &base_offset);
+        e = segment_find(seg, offset, &pos, &base_offset);
     if (e != OK)
         return e;
     if (base_offset > offset)
@@ -234,7 +232,7 @@ err log_drop_below_start(struct log *g, int64_t *bases, size_t max, size_t *drop
             break;
         bases[n] = g->segments[n].base_offset;
         g->sum.size_bytes -= g->segments[n].size;
-        segment_deinit(&g->segments[n], &dir);
+        segment_deinit(&g->segments[n]);
         n++;
     }
     if (n > 0) {

@@ -16,18 +16,14 @@ struct offset_entry {
     uint32_t pos;
 };
 
-void offset_index_add(struct index_file *x, const struct fsio *io, const char *path,
-                      struct offset_entry entry);
+void offset_index_add(struct index_file *x, struct offset_entry entry);
 /* The last entry at or below a relative offset, or at or below a position. false: none. */
-bool offset_index_floor(struct index_file *x, const struct fsio *io, uint32_t rel_offset,
-                        struct offset_entry *out);
-bool offset_index_floor_pos(struct index_file *x, const struct fsio *io, uint32_t pos,
-                            struct offset_entry *out);
-bool offset_index_last(struct index_file *x, const struct fsio *io, struct offset_entry *out);
+bool offset_index_floor(struct index_file *x, uint32_t rel_offset, struct offset_entry *out);
+bool offset_index_floor_pos(struct index_file *x, uint32_t pos, struct offset_entry *out);
+bool offset_index_last(struct index_file *x, struct offset_entry *out);
 /* Entries at or above a position go. */
-void offset_index_truncate(struct index_file *x, const struct fsio *io, const char *path,
-                           uint32_t pos);
+void offset_index_truncate(struct index_file *x, uint32_t pos);
 /* Whether all entries ascend and lie below these bounds. Reads them all. */
-bool offset_index_is_sound(struct index_file *x, const struct fsio *io, uint32_t pos_max);
+bool offset_index_is_sound(struct index_file *x, uint32_t pos_max);
 
 #endif

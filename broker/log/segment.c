@@ -43,8 +43,7 @@ void segment_ref_put(struct segment_ref *ref)
     CHECK(atomic_load(&ref->views) == 0);
     if (ref->map)
         ref->io->unmap(ref->io, ref->map, ref->map_size);
-    if (ref->file)
-        ref->io->close(ref->io, ref->file);
+    ref->io->close(ref->io, ref->file);
     mem_free(ref);
 }
 
@@ -87,10 +86,11 @@ static const char *path_of(const struct segment_dir *dir, int64_t base_offset,
     return fsio_path(path->text, dir->path, segment_name(name, base_offset, kind));
 }
 
-void segment_init(struct segment *seg, int64_t base_offset, int64_t next_offset, uint32_t size,
-                  const struct segment_opts *opts)
+void segment_init(struct segment *seg, const struct segment_dir *dir, int64_t base_offset,
+                  int64_t next_offset, uint32_t size, const struct segment_opts *opts)
 {
     *seg = (struct segment){
+        .dir = *dir,
         .base_offset = base_offset,
         .next_offset = next_offset,
         .size = size,
@@ -98,9 +98,17 @@ void segment_init(struct segment *seg, int64_t base_offset, int64_t next_offset,
         .damaged_pos = SEGMENT_UNDAMAGED,
         .first_timestamp = INT64_MIN,
         .max_timestamp = INT64_MIN,
-        .offsets = {.entry_size = OFFSET_ENTRY_SIZE, .bytes_max = opts->index_bytes_max},
-        .times = {.entry_size = TIME_ENTRY_SIZE, .bytes_max = opts->index_bytes_max},
     };
+    struct index_file index = {.io = dir->io,
+                               .dir = dir->path,
+                               .base_offset = base_offset,
+                               .kind = SEGMENT_INDEX,
+                               .bytes_max = opts->index_bytes_max,
+                               .entry_size = OFFSET_ENTRY_SIZE};
+    index_file_init(&seg->offsets, &index);
+    index.kind = SEGMENT_TIME_INDEX;
+    index.entry_size = TIME_ENTRY_SIZE;
+    index_file_init(&seg->times, &index);
 }
 
 static err remove_file(const struct segment_dir *dir, int64_t base_offset, enum segment_file kind,
@@ -155,17 +163,17 @@ err segment_create(struct segment *seg, const struct segment_dir *dir, int64_t b
     }
     if (e != OK)
         return e == E_NOT_FOUND ? E_STORAGE : e;
-    segment_init(seg, base_offset, base_offset, 0, opts);
+    segment_init(seg, dir, base_offset, base_offset, 0, opts);
     seg->file_size = opts->preallocate_bytes;
     seg->is_prepared = true;
     seg->ref = ref_new(dir->io, f);
     return OK;
 }
 
-void segment_deinit(struct segment *seg, const struct segment_dir *dir)
+void segment_deinit(struct segment *seg)
 {
-    index_file_deinit(&seg->offsets, dir->io);
-    index_file_deinit(&seg->times, dir->io);
+    index_file_deinit(&seg->offsets);
+    index_file_deinit(&seg->times);
     segment_ref_put(seg->ref);
     seg->ref = NULL;
 }
@@ -176,24 +184,21 @@ static err missing(const char *path)
     return E_STORAGE;
 }
 
-err segment_open(struct segment *seg, const struct segment_dir *dir)
+err segment_open(struct segment *seg)
 {
-    if (seg->ref && seg->ref->file)
+    if (seg->ref)
         return OK;
     struct segment_path path;
     struct fsio_file *f;
-    const err e =
-        dir->io->open(dir->io, path_of(dir, seg->base_offset, SEGMENT_LOG, &path), FSIO_WRITE, &f);
+    const err e = seg->dir.io->open(
+        seg->dir.io, path_of(&seg->dir, seg->base_offset, SEGMENT_LOG, &path), FSIO_WRITE, &f);
     if (e != OK)
         return e == E_NOT_FOUND ? missing(path.text) : e;
-    if (seg->ref)
-        seg->ref->file = f;
-    else
-        seg->ref = ref_new(dir->io, f);
+    seg->ref = ref_new(seg->dir.io, f);
     return OK;
 }
 
-err segment_map(struct segment *seg, const struct segment_dir *dir, size_t map_bytes)
+err segment_map(struct segment *seg, size_t map_bytes)
 {
     if (seg->ref && seg->ref->map && seg->ref->map_size >= seg->size)
         return OK;
@@ -206,11 +211,11 @@ err segment_map(struct segment *seg, const struct segment_dir *dir, size_t map_b
         segment_ref_put(seg->ref);
         seg->ref = NULL;
     }
-    err e = segment_open(seg, dir);
+    err e = segment_open(seg);
     if (e != OK)
         return e;
     const uint8_t *map;
-    e = dir->io->map(dir->io, seg->ref->file, map_bytes, &map);
+    e = seg->dir.io->map(seg->dir.io, seg->ref->file, map_bytes, &map);
     if (e != OK)
         return e == E_NO_MEMORY ? E_STORAGE : e;
     seg->ref->map = map;
@@ -220,23 +225,23 @@ err segment_map(struct segment *seg, const struct segment_dir *dir, size_t map_b
 
 /* --- append --------------------------------------------------------------------------------- */
 
-err segment_write(struct segment *seg, const struct segment_dir *dir, const struct iovec *iov,
-                  int count, size_t bytes, bool *is_intact)
+err segment_write(struct segment *seg, const struct iovec *iov, int count, size_t bytes,
+                  bool *is_intact)
 {
     *is_intact = true;
-    err e = segment_open(seg, dir);
+    err e = segment_open(seg);
     if (e != OK)
         return e;
     CHECK(bytes <= SEGMENT_BYTES_MAX - seg->size);
     size_t written;
-    e = dir->io->pwritev(dir->io, seg->ref->file, iov, count, seg->size, &written);
+    e = seg->dir.io->pwritev(seg->dir.io, seg->ref->file, iov, count, seg->size, &written);
     if (e == OK) {
         if (seg->size + bytes > seg->file_size)
             seg->file_size = seg->size + (uint32_t)bytes;
         return OK;
     }
     /* Half a batch must not stay (rule L8); a preallocated tail goes with it. */
-    if (dir->io->ftruncate(dir->io, seg->ref->file, seg->size) == OK)
+    if (seg->dir.io->ftruncate(seg->dir.io, seg->ref->file, seg->size) == OK)
         seg->file_size = seg->size;
     else
         *is_intact = false;
@@ -248,8 +253,7 @@ err segment_write(struct segment *seg, const struct segment_dir *dir, const stru
  * offset index, so that a walk from the last offset entry on finds every timestamp that the time
  * index may be missing.
  */
-static void add_entries(struct segment *seg, const struct segment_dir *dir,
-                        struct offset_entry entry)
+static void add_entries(struct segment *seg, struct offset_entry entry)
 {
     if (seg->times.is_broken || seg->offsets.is_broken) {
         seg->times.is_broken = true;
@@ -258,23 +262,19 @@ static void add_entries(struct segment *seg, const struct segment_dir *dir,
     }
     if (index_file_is_full(&seg->times) || index_file_is_full(&seg->offsets))
         return;
-    struct segment_path path;
-    path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path);
-    time_index_add(&seg->times, dir->io, path.text,
-                   (struct time_entry){.timestamp = seg->max_timestamp,
-                                       .rel_offset = seg->max_rel_offset,
-                                       .pos = seg->max_pos});
+    const struct time_entry time = {
+        .timestamp = seg->max_timestamp, .rel_offset = seg->max_rel_offset, .pos = seg->max_pos};
+    time_index_add(&seg->times, time);
     if (index_file_will_spill(&seg->offsets))
-        index_file_spill(&seg->times, dir->io, path.text);
+        index_file_spill(&seg->times);
     if (seg->times.is_broken)
         return;
-    offset_index_add(&seg->offsets, dir->io, path_of(dir, seg->base_offset, SEGMENT_INDEX, &path),
-                     entry);
+    offset_index_add(&seg->offsets, entry);
     seg->indexed_pos = entry.pos;
 }
 
-void segment_note(struct segment *seg, const struct segment_dir *dir,
-                  const struct segment_opts *opts, const struct segment_batch *b)
+void segment_note(struct segment *seg, const struct segment_opts *opts,
+                  const struct segment_batch *b)
 {
     CHECK(b->base_offset >= seg->next_offset);
     const uint32_t pos = seg->size;
@@ -287,7 +287,7 @@ void segment_note(struct segment *seg, const struct segment_dir *dir,
         seg->max_pos = pos;
     }
     if (pos - seg->indexed_pos >= opts->index_interval_bytes && pos > 0)
-        add_entries(seg, dir, (struct offset_entry){.rel_offset = rel_offset, .pos = pos});
+        add_entries(seg, (struct offset_entry){.rel_offset = rel_offset, .pos = pos});
     seg->size = pos + b->size;
     if (seg->size > seg->file_size)
         seg->file_size = seg->size;
@@ -318,15 +318,13 @@ static bool entry_holds(const struct segment *seg, struct offset_entry entry)
 }
 
 /* An entry that does not hold puts the whole index in doubt (rule D3). */
-static void doubt(struct segment *seg, const struct segment_dir *dir)
+static void doubt(struct segment *seg)
 {
     struct segment_path path;
     diag(DIAG_WARN, "log", "an index is wrong and is made anew", "segment=%s",
-         DIAG_STR(path_of(dir, seg->base_offset, SEGMENT_LOG, &path)));
-    offset_index_truncate(&seg->offsets, dir->io,
-                          path_of(dir, seg->base_offset, SEGMENT_INDEX, &path), 0);
-    time_index_truncate(&seg->times, dir->io,
-                        path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path), 0);
+         DIAG_STR(path_of(&seg->dir, seg->base_offset, SEGMENT_LOG, &path)));
+    offset_index_truncate(&seg->offsets, 0);
+    time_index_truncate(&seg->times, 0);
     seg->indexed_pos = 0;
     seg->is_prepared = false;
 }
@@ -337,17 +335,16 @@ static uint32_t rel_offset_of(const struct segment *seg, int64_t offset)
     return rel > UINT32_MAX ? UINT32_MAX : (uint32_t)rel;
 }
 
-err segment_find(struct segment *seg, const struct segment_dir *dir, int64_t offset, uint32_t *pos,
-                 int64_t *base_offset)
+err segment_find(struct segment *seg, int64_t offset, uint32_t *pos, int64_t *base_offset)
 {
     CHECK(offset >= seg->base_offset);
     uint32_t at = 0;
     struct offset_entry entry;
-    if (offset_index_floor(&seg->offsets, dir->io, rel_offset_of(seg, offset), &entry)) {
+    if (offset_index_floor(&seg->offsets, rel_offset_of(seg, offset), &entry)) {
         if (entry_holds(seg, entry))
             at = entry.pos;
         else
-            doubt(seg, dir);
+            doubt(seg);
     }
     int64_t next = seg->base_offset;
     while (at < seg->size) {
@@ -368,28 +365,27 @@ err segment_find(struct segment *seg, const struct segment_dir *dir, int64_t off
     return OK;
 }
 
-uint32_t segment_floor_pos(struct segment *seg, const struct segment_dir *dir, int64_t offset)
+uint32_t segment_floor_pos(struct segment *seg, int64_t offset)
 {
     struct offset_entry entry;
     if (offset < seg->base_offset ||
-        !offset_index_floor(&seg->offsets, dir->io, rel_offset_of(seg, offset), &entry) ||
+        !offset_index_floor(&seg->offsets, rel_offset_of(seg, offset), &entry) ||
         entry.pos >= seg->size)
         return 0;
     return entry.pos;
 }
 
-uint32_t segment_floor_limit(struct segment *seg, const struct segment_dir *dir, uint32_t limit,
-                             int64_t max_offset)
+uint32_t segment_floor_limit(struct segment *seg, uint32_t limit, int64_t max_offset)
 {
     struct offset_entry entry;
-    const uint32_t by_offset = segment_floor_pos(seg, dir, max_offset);
-    if (!offset_index_floor_pos(&seg->offsets, dir->io, limit, &entry))
+    const uint32_t by_offset = segment_floor_pos(seg, max_offset);
+    if (!offset_index_floor_pos(&seg->offsets, limit, &entry))
         return 0;
     return entry.pos < by_offset ? entry.pos : by_offset;
 }
 
-err segment_extend(struct segment *seg, const struct segment_dir *dir,
-                   const struct segment_span *span, uint32_t *end, int64_t *end_offset)
+err segment_extend(struct segment *seg, const struct segment_span *span, uint32_t *end,
+                   int64_t *end_offset)
 {
     CHECK(span->limit <= seg->size);
     uint32_t at = span->from;
@@ -397,16 +393,15 @@ err segment_extend(struct segment *seg, const struct segment_dir *dir,
 
     /* Jump by the index: to the last entry that is below both bounds. */
     struct offset_entry by_pos, by_offset;
-    if (offset_index_floor_pos(&seg->offsets, dir->io, span->limit, &by_pos) &&
-        offset_index_floor(&seg->offsets, dir->io, rel_offset_of(seg, span->max_offset),
-                           &by_offset)) {
+    if (offset_index_floor_pos(&seg->offsets, span->limit, &by_pos) &&
+        offset_index_floor(&seg->offsets, rel_offset_of(seg, span->max_offset), &by_offset)) {
         const struct offset_entry entry = by_pos.pos < by_offset.pos ? by_pos : by_offset;
         if (entry.pos > at) {
             if (entry_holds(seg, entry)) {
                 at = entry.pos;
                 next = seg->base_offset + entry.rel_offset;
             } else {
-                doubt(seg, dir);
+                doubt(seg);
             }
         }
     }
@@ -431,28 +426,19 @@ err segment_extend(struct segment *seg, const struct segment_dir *dir,
 /* --- preparing ---------------------------------------------------------------------------------
  */
 
-static bool load_indexes(struct segment *seg, const struct segment_dir *dir)
+static bool load_indexes(struct segment *seg)
 {
-    struct segment_path path;
-    if (!seg->offsets.file && index_file_count(&seg->offsets) == 0 &&
-        index_file_load(&seg->offsets, dir->io,
-                        path_of(dir, seg->base_offset, SEGMENT_INDEX, &path)) != OK)
-        return false;
-    if (!seg->times.file && index_file_count(&seg->times) == 0 &&
-        index_file_load(&seg->times, dir->io,
-                        path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path)) != OK)
-        return false;
-    return offset_index_is_sound(&seg->offsets, dir->io, seg->size) &&
-           time_index_is_sound(&seg->times, dir->io, seg->size);
+    return index_file_load(&seg->offsets) == OK && index_file_load(&seg->times) == OK &&
+           offset_index_is_sound(&seg->offsets, seg->size) &&
+           time_index_is_sound(&seg->times, seg->size);
 }
 
 /* The largest timestamp that the time index knows, if its batch agrees. */
-static bool take_time(struct segment *seg, const struct segment_dir *dir)
+static bool take_time(struct segment *seg)
 {
     struct time_entry entry;
     struct batch b;
-    if (!time_index_last(&seg->times, dir->io, &entry) ||
-        segment_batch_at(seg, entry.pos, &b) != OK ||
+    if (!time_index_last(&seg->times, &entry) || segment_batch_at(seg, entry.pos, &b) != OK ||
         b.base_offset != seg->base_offset + entry.rel_offset || b.max_timestamp != entry.timestamp)
         return false;
     seg->max_timestamp = entry.timestamp;
@@ -462,28 +448,26 @@ static bool take_time(struct segment *seg, const struct segment_dir *dir)
 }
 
 /* Where the indexes end, if they can be believed; else they are emptied and it is 0. */
-static struct offset_entry take_indexes(struct segment *seg, const struct segment_dir *dir)
+static struct offset_entry take_indexes(struct segment *seg)
 {
     struct offset_entry last = {0};
-    struct segment_path path;
     seg->max_timestamp = INT64_MIN;
-    const bool is_sound = load_indexes(seg, dir);
-    if (is_sound && !offset_index_last(&seg->offsets, dir->io, &last)) {
+    const bool is_sound = load_indexes(seg);
+    if (is_sound && !offset_index_last(&seg->offsets, &last)) {
         /* A time index that got to the disk alone tells nothing that the walk will not. */
-        time_index_truncate(&seg->times, dir->io,
-                            path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path), 0);
+        time_index_truncate(&seg->times, 0);
         return last;
     }
-    if (!is_sound || !entry_holds(seg, last) || !take_time(seg, dir)) {
-        doubt(seg, dir);
+    if (!is_sound || !entry_holds(seg, last) || !take_time(seg)) {
+        doubt(seg);
         last = (struct offset_entry){0};
     }
     return last;
 }
 
 /* Walks from a boundary to the end as if the batches were being appended; at most so many. */
-static err walk(struct segment *seg, const struct segment_dir *dir, const struct segment_opts *opts,
-                uint32_t from, uint32_t batches_max)
+static err walk(struct segment *seg, const struct segment_opts *opts, uint32_t from,
+                uint32_t batches_max)
 {
     const uint32_t size = seg->size;
     const struct slice bytes = slice_of(seg->ref->map, size);
@@ -493,7 +477,7 @@ static err walk(struct segment *seg, const struct segment_dir *dir, const struct
     while (e == OK && at < size) {
         struct batch b;
         seg->size = size;
-        e = batches_max-- > 0 ? map_ensure(dir->io, bytes, &ready, at, BATCH_HEADER_SIZE)
+        e = batches_max-- > 0 ? map_ensure(seg->dir.io, bytes, &ready, at, BATCH_HEADER_SIZE)
                               : E_WOULD_BLOCK;
         if (e == OK)
             e = segment_batch_at(seg, at, &b);
@@ -502,7 +486,7 @@ static err walk(struct segment *seg, const struct segment_dir *dir, const struct
         if (e != OK)
             break;
         seg->size = at;
-        segment_note(seg, dir, opts,
+        segment_note(seg, opts,
                      &(struct segment_batch){.base_offset = b.base_offset,
                                              .max_timestamp = b.max_timestamp,
                                              .last_offset_delta = b.last_offset_delta,
@@ -513,12 +497,11 @@ static err walk(struct segment *seg, const struct segment_dir *dir, const struct
     return e;
 }
 
-err segment_prepare(struct segment *seg, const struct segment_dir *dir,
-                    const struct segment_opts *opts, uint32_t batches_max)
+err segment_prepare(struct segment *seg, const struct segment_opts *opts, uint32_t batches_max)
 {
     if (seg->is_prepared)
         return OK;
-    err e = segment_map(seg, dir, seg->size);
+    err e = segment_map(seg, seg->size);
     if (e != OK)
         return e;
 
@@ -527,10 +510,10 @@ err segment_prepare(struct segment *seg, const struct segment_dir *dir,
         struct batch first;
         if (segment_batch_at(seg, 0, &first) == OK)
             seg->first_timestamp = first.max_timestamp;
-        const struct offset_entry last = take_indexes(seg, dir);
+        const struct offset_entry last = take_indexes(seg);
         seg->indexed_pos = last.pos;
         seg->next_offset = seg->base_offset + last.rel_offset;
-        e = walk(seg, dir, opts, last.pos, batches_max);
+        e = walk(seg, opts, last.pos, batches_max);
     }
     /* What the log knows of its end is better founded than a walk that did not get there. */
     if (e != OK)
@@ -543,62 +526,58 @@ err segment_prepare(struct segment *seg, const struct segment_dir *dir,
  * ----------------------------------------------------------------------------- */
 
 /* The prefix in a new file, which takes the old one's name: those who read keep the old one. */
-static err cut_by_copy(struct segment *seg, const struct segment_dir *dir, uint32_t pos)
+static err cut_by_copy(struct segment *seg, uint32_t pos)
 {
     struct segment_path path, tmp;
-    path_of(dir, seg->base_offset, SEGMENT_LOG, &path);
+    path_of(&seg->dir, seg->base_offset, SEGMENT_LOG, &path);
     memcpy(&tmp, &path, sizeof tmp);
     CHECK(strlen(tmp.text) + sizeof TMP_SUFFIX <= sizeof tmp.text);
     strcat(tmp.text, TMP_SUFFIX);
 
     struct fsio_file *f;
-    err e = dir->io->open(dir->io, tmp.text, FSIO_WRITE | FSIO_CREATE | FSIO_TRUNC, &f);
+    err e = seg->dir.io->open(seg->dir.io, tmp.text, FSIO_WRITE | FSIO_CREATE | FSIO_TRUNC, &f);
     if (e != OK)
         return e;
-    e = fsio_pwrite(dir->io, f, seg->ref->map, pos, 0);
+    e = fsio_pwrite(seg->dir.io, f, seg->ref->map, pos, 0);
     if (e == OK)
-        e = dir->io->fsync(dir->io, f);
+        e = seg->dir.io->fsync(seg->dir.io, f);
     if (e == OK)
-        e = dir->io->rename(dir->io, tmp.text, path.text);
+        e = seg->dir.io->rename(seg->dir.io, tmp.text, path.text);
     if (e != OK) {
-        dir->io->close(dir->io, f);
+        seg->dir.io->close(seg->dir.io, f);
         return e;
     }
     segment_ref_put(seg->ref);
-    seg->ref = ref_new(dir->io, f);
-    return dir->io->sync_dir(dir->io, dir->path);
+    seg->ref = ref_new(seg->dir.io, f);
+    return seg->dir.io->sync_dir(seg->dir.io, seg->dir.path);
 }
 
-static err cut_in_place(struct segment *seg, const struct segment_dir *dir, uint32_t pos)
+static err cut_in_place(struct segment *seg, uint32_t pos)
 {
-    err e = segment_open(seg, dir);
+    err e = segment_open(seg);
     if (e == OK)
-        e = dir->io->ftruncate(dir->io, seg->ref->file, pos);
-    return e == OK ? dir->io->fdatasync(dir->io, seg->ref->file) : e;
+        e = seg->dir.io->ftruncate(seg->dir.io, seg->ref->file, pos);
+    return e == OK ? seg->dir.io->fdatasync(seg->dir.io, seg->ref->file) : e;
 }
 
-err segment_cut(struct segment *seg, const struct segment_dir *dir, uint32_t pos,
-                int64_t next_offset)
+err segment_cut(struct segment *seg, uint32_t pos, int64_t next_offset)
 {
     CHECK(pos <= seg->size);
     const bool has_views =
         seg->ref && atomic_load_explicit(&seg->ref->views, memory_order_acquire) > 0;
-    const err e = has_views ? cut_by_copy(seg, dir, pos) : cut_in_place(seg, dir, pos);
+    const err e = has_views ? cut_by_copy(seg, pos) : cut_in_place(seg, pos);
     if (e != OK)
         return e;
 
-    struct segment_path path;
-    offset_index_truncate(&seg->offsets, dir->io,
-                          path_of(dir, seg->base_offset, SEGMENT_INDEX, &path), pos);
-    time_index_truncate(&seg->times, dir->io,
-                        path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path), pos);
+    offset_index_truncate(&seg->offsets, pos);
+    time_index_truncate(&seg->times, pos);
     seg->size = pos;
     seg->file_size = pos;
     seg->next_offset = next_offset;
     if (seg->damaged_pos >= pos)
         seg->damaged_pos = SEGMENT_UNDAMAGED;
     struct offset_entry last = {0};
-    seg->indexed_pos = offset_index_last(&seg->offsets, dir->io, &last) ? last.pos : 0;
+    seg->indexed_pos = offset_index_last(&seg->offsets, &last) ? last.pos : 0;
     if (pos == 0)
         seg->first_timestamp = INT64_MIN;
     if (seg->max_pos >= pos && seg->max_timestamp != INT64_MIN) {
@@ -609,38 +588,31 @@ err segment_cut(struct segment *seg, const struct segment_dir *dir, uint32_t pos
     return OK;
 }
 
-void segment_seal(struct segment *seg, const struct segment_dir *dir)
+void segment_seal(struct segment *seg)
 {
-    struct segment_path path;
     if (seg->is_prepared && seg->size > 0) {
         const struct time_entry time = {.timestamp = seg->max_timestamp,
                                         .rel_offset = seg->max_rel_offset,
                                         .pos = seg->max_pos};
-        time_index_add(&seg->times, dir->io,
-                       path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path), time);
+        time_index_add(&seg->times, time);
     }
-    index_file_seal(&seg->times, dir->io,
-                    path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path));
-    index_file_seal(&seg->offsets, dir->io, path_of(dir, seg->base_offset, SEGMENT_INDEX, &path));
-    if (seg->file_size > seg->size && segment_open(seg, dir) == OK &&
-        dir->io->ftruncate(dir->io, seg->ref->file, seg->size) == OK)
+    index_file_seal(&seg->times);
+    index_file_seal(&seg->offsets);
+    if (seg->file_size > seg->size && segment_open(seg) == OK &&
+        seg->dir.io->ftruncate(seg->dir.io, seg->ref->file, seg->size) == OK)
         seg->file_size = seg->size;
 }
 
-void segment_spill(struct segment *seg, const struct segment_dir *dir)
+void segment_spill(struct segment *seg)
 {
-    struct segment_path path;
-    index_file_spill(&seg->times, dir->io,
-                     path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path));
-    index_file_spill(&seg->offsets, dir->io, path_of(dir, seg->base_offset, SEGMENT_INDEX, &path));
+    index_file_spill(&seg->times);
+    index_file_spill(&seg->offsets);
 }
 
-void segment_settle(struct segment *seg, const struct segment_dir *dir)
+void segment_settle(struct segment *seg)
 {
-    struct segment_path path;
-    index_file_settle(&seg->offsets, dir->io, path_of(dir, seg->base_offset, SEGMENT_INDEX, &path));
-    index_file_settle(&seg->times, dir->io,
-                      path_of(dir, seg->base_offset, SEGMENT_TIME_INDEX, &path));
+    index_file_settle(&seg->times);
+    index_file_settle(&seg->offsets);
     if (seg->ref && atomic_load_explicit(&seg->ref->refs, memory_order_acquire) == 1) {
         segment_ref_put(seg->ref);
         seg->ref = NULL;

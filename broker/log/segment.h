@@ -26,12 +26,10 @@ struct segment_dir {
 /* The kernel's side of a segment: counted. */
 struct segment_ref {
     _Atomic uint32_t refs;
-    _Atomic uint32_t
-        views; /* of those, readers: while there are any, no byte may be cut from under them */
+    _Atomic uint32_t views; /* readers; while there are any, no byte is cut from under them */
     const struct fsio *io;
-    struct fsio_file
-        *file; /* its log's lock; used without it by the flusher, which alone closes it early */
-    const uint8_t *map; /* NULL until first read */
+    struct fsio_file *file;
+    const uint8_t *map; /* NULL until first read; its log's lock */
     size_t map_size;
 };
 struct segment_ref *segment_ref_get(struct segment_ref *ref);
@@ -49,6 +47,7 @@ err map_ensure(const struct fsio *io, struct slice bytes, size_t *ready, size_t 
 enum { SEGMENT_UNDAMAGED = UINT32_MAX };
 
 struct segment {
+    struct segment_dir dir;
     int64_t base_offset;
     int64_t next_offset;  /* behind the last batch */
     uint32_t size;        /* of whole batches, bytes */
@@ -71,29 +70,30 @@ struct segment_opts {
     uint32_t preallocate_bytes; /* 0: none */
 };
 
-/* A file that exists, not opened yet. size: of its batches, as far as is known. */
-void segment_init(struct segment *seg, int64_t base_offset, int64_t next_offset, uint32_t size,
-                  const struct segment_opts *opts);
+/* A file that exists, not opened yet. dir->path must outlive it. size: of its batches, as far as is
+ * known. */
+void segment_init(struct segment *seg, const struct segment_dir *dir, int64_t base_offset,
+                  int64_t next_offset, uint32_t size, const struct segment_opts *opts);
 /* A new, empty one. E_NO_SPACE, E_STORAGE (also if the file exists: nothing may be overwritten). */
 err segment_create(struct segment *seg, const struct segment_dir *dir, int64_t base_offset,
                    const struct segment_opts *opts) MUST_USE;
 /* Forgets; the files stay. */
-void segment_deinit(struct segment *seg, const struct segment_dir *dir);
+void segment_deinit(struct segment *seg);
 
 /* Has a file to write to or map; opens it. */
-err segment_open(struct segment *seg, const struct segment_dir *dir) MUST_USE;
+err segment_open(struct segment *seg) MUST_USE;
 /* At least `size` bytes of it are mapped; map_bytes: how much to map if it must. */
-err segment_map(struct segment *seg, const struct segment_dir *dir, size_t map_bytes) MUST_USE;
+err segment_map(struct segment *seg, size_t map_bytes) MUST_USE;
 /* Makes sure the indexes are sound and reach the end: checks the old ones, walks what lies behind
  * their last entry, all of it if they are in doubt. Blocks on the disk. E_WOULD_BLOCK: more than
  * batches_max to walk (what was walked need not be again). E_CORRUPT: bytes that are no batch. */
-err segment_prepare(struct segment *seg, const struct segment_dir *dir,
-                    const struct segment_opts *opts, uint32_t batches_max) MUST_USE;
+err segment_prepare(struct segment *seg, const struct segment_opts *opts,
+                    uint32_t batches_max) MUST_USE;
 
 /* Appends whole batches at size; bytes: their sum. On failure the file is cut back to size;
  * *is_intact: that worked, or was not needed. segment_note each batch afterwards. */
-err segment_write(struct segment *seg, const struct segment_dir *dir, const struct iovec *iov,
-                  int count, size_t bytes, bool *is_intact) MUST_USE;
+err segment_write(struct segment *seg, const struct iovec *iov, int count, size_t bytes,
+                  bool *is_intact) MUST_USE;
 struct segment_batch {
     int64_t base_offset;
     int64_t max_timestamp;
@@ -101,19 +101,18 @@ struct segment_batch {
     uint32_t size;
 };
 /* The batch at seg->size is there: size, next offset, timestamps and indexes follow. */
-void segment_note(struct segment *seg, const struct segment_dir *dir,
-                  const struct segment_opts *opts, const struct segment_batch *b);
+void segment_note(struct segment *seg, const struct segment_opts *opts,
+                  const struct segment_batch *b);
 
 /* Cuts at a batch boundary, in memory and in the file (in place, or into a new file while there are
  * views); synced when it returns. next_offset: what begins there. */
-err segment_cut(struct segment *seg, const struct segment_dir *dir, uint32_t pos,
-                int64_t next_offset) MUST_USE;
+err segment_cut(struct segment *seg, uint32_t pos, int64_t next_offset) MUST_USE;
 /* No more appends for now: trims data file and indexes. May fail without harm. */
-void segment_seal(struct segment *seg, const struct segment_dir *dir);
+void segment_seal(struct segment *seg);
 /* Index entries in memory go to their files. */
-void segment_spill(struct segment *seg, const struct segment_dir *dir);
+void segment_spill(struct segment *seg);
 /* Closes what is open and not in use. */
-void segment_settle(struct segment *seg, const struct segment_dir *dir);
+void segment_settle(struct segment *seg);
 
 /* Removes the files, or renames them to .deleted (`later`). Data file first: an index alone is
  * nothing. */
@@ -128,13 +127,11 @@ err segment_drop_indexes(const struct segment_dir *dir, int64_t base_offset) MUS
  * end within. */
 err segment_batch_at(const struct segment *seg, uint32_t pos, struct batch *out) MUST_USE;
 /* The first batch that ends above offset, by index and walk: *pos is size if there is none. */
-err segment_find(struct segment *seg, const struct segment_dir *dir, int64_t offset, uint32_t *pos,
-                 int64_t *base_offset) MUST_USE;
+err segment_find(struct segment *seg, int64_t offset, uint32_t *pos, int64_t *base_offset) MUST_USE;
 /* What the index alone says, without a look at the data: at or below where segment_find will begin
  * to walk, and where segment_extend will. */
-uint32_t segment_floor_pos(struct segment *seg, const struct segment_dir *dir, int64_t offset);
-uint32_t segment_floor_limit(struct segment *seg, const struct segment_dir *dir, uint32_t limit,
-                             int64_t max_offset);
+uint32_t segment_floor_pos(struct segment *seg, int64_t offset);
+uint32_t segment_floor_limit(struct segment *seg, uint32_t limit, int64_t max_offset);
 /* From a batch boundary at `from` (its base offset from_offset) on: the last boundary <= limit, and
  * the offset that begins there; `from` itself if the first batch reaches over it. */
 struct segment_span {
@@ -143,7 +140,7 @@ struct segment_span {
     int64_t from_offset;
     int64_t max_offset; /* no batch at or above it */
 };
-err segment_extend(struct segment *seg, const struct segment_dir *dir,
-                   const struct segment_span *span, uint32_t *end, int64_t *end_offset) MUST_USE;
+err segment_extend(struct segment *seg, const struct segment_span *span, uint32_t *end,
+                   int64_t *end_offset) MUST_USE;
 
 #endif

@@ -24,15 +24,12 @@ struct time_entry {
 };
 
 /* No effect unless the timestamp is above the last entry's. */
-void time_index_add(struct index_file *x, const struct fsio *io, const char *path,
-                    struct time_entry entry);
+void time_index_add(struct index_file *x, struct time_entry entry);
 /* The last entry below a timestamp. false: none. */
-bool time_index_before(struct index_file *x, const struct fsio *io, int64_t timestamp,
-                       struct time_entry *out);
-bool time_index_last(struct index_file *x, const struct fsio *io, struct time_entry *out);
+bool time_index_before(struct index_file *x, int64_t timestamp, struct time_entry *out);
+bool time_index_last(struct index_file *x, struct time_entry *out);
 /* Entries that point at or above a position go. */
-void time_index_truncate(struct index_file *x, const struct fsio *io, const char *path,
-                         uint32_t pos);
-bool time_index_is_sound(struct index_file *x, const struct fsio *io, uint32_t pos_max);
+void time_index_truncate(struct index_file *x, uint32_t pos);
+bool time_index_is_sound(struct index_file *x, uint32_t pos_max);
 
 #endif

@@ -504,8 +504,11 @@ static void fake_unmap(const struct fsio *io, const uint8_t *map, size_t size)
     leave(w, OK);
 }
 
-static bool fake_is_resident(const struct fsio *io, const uint8_t *at, size_t size)
+static bool fake_is_resident(const struct fsio *io, struct fsio_file *f, const uint8_t *at,
+                             uint64_t pos, size_t size)
 {
+    (void)f;
+    (void)pos;
     (void)at;
     (void)size;
     struct fake_fsio *w = enter(io);
