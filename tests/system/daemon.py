@@ -97,7 +97,12 @@ class Broker:
         self.wait()
 
     def terminate(self):
-        """SIGTERM; gives the exit status."""
+        """SIGTERM, when our own clients have left; gives the exit status."""
+        self.disconnect()
+        return self.stop()
+
+    def stop(self):
+        """SIGTERM under the clients' eyes; gives the exit status."""
         self.signal(signal.SIGTERM)
         return self.wait()
 

@@ -8,7 +8,8 @@ import list_offsets_pb2
 import produce_pb2
 import pytest
 
-from sluice_client import Record, SluiceError, make_batch, segment
+from support import eventually
+from sluice_client import LATEST, Record, SluiceError, make_batch, segment
 
 
 def produce_request(topic, data, partition=0, acks=-1, **fields):
@@ -47,12 +48,14 @@ def refused(name, text=""):
 
 
 def fill(client, topic, size_bytes, partition=0, value_bytes=100_000, **record):
-    """Appends at least that many bytes of records that do not compress, a record a batch. Gives their values."""
+    """Appends at least that many bytes of zeros, a record a batch, each with its number in front. Gives their values
+    when all can be read."""
     values = []
     while sum(map(len, values)) < size_bytes:
         value = b"%08d " % len(values) + bytes(value_bytes - 9)
-        client.produce(topic, partition, [Record(value, **record)], acks=1, crc=False)
+        last = client.produce(topic, partition, [Record(value, **record)], acks=1, crc=False).last_offset
         values.append(value)
+    eventually(lambda: client.list_offset(topic, partition, LATEST).offset > last, what="all can be read")
     return values
 
 

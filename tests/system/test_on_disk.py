@@ -79,13 +79,13 @@ def test_the_names_of_a_partition(broker, client):
     assert directory.is_dir()
     bases = [int(path.stem) for path in sorted(directory.glob("*.log"))]
     assert bases[0] == 0 and len(bases) >= 3
-    for base in bases:
+    for base in bases[:-1]:
         for suffix in ("log", "index", "timeindex"):
             assert (directory / f"{base:020d}.{suffix}").exists(), f"{base}.{suffix}"
     # Segments hold consecutive offsets: each begins where the one before ends.
     ends = []
     for path in sorted(directory.glob("*.log")):
-        batches = read_batches(path.read_bytes().rstrip(b"\0"))
+        batches = read_batches(path.read_bytes())
         assert batches[0].base_offset == int(path.stem)
         ends.append(batches[-1].base_offset + batches[-1].last_offset_delta + 1)
     assert ends == bases[1:] + [len(sent)]

@@ -70,14 +70,14 @@ def test_metrics_follow_what_happens(broker, client):
     client.produce("orders", 1, [bytes(1000)] * 10)
     client.read_all("orders", 1)
     found = samples(broker)
-    assert value(found, "sluice_log_end_offset", topic="orders", partition="1") == 10
-    assert value(found, "sluice_log_start_offset", topic="orders", partition="1") == 0
-    assert value(found, "sluice_log_size_bytes", topic="orders", partition="1") > 10_000
+    assert value(found, "sluice_partition_log_end_offset", topic="orders", partition="1") == 10
+    assert value(found, "sluice_partition_log_start_offset", topic="orders", partition="1") == 0
+    assert value(found, "sluice_partition_size_bytes", topic="orders", partition="1") > 10_000
     before = value(found, "sluice_requests_total", api="produce")
     client.produce("orders", 0, [b"x"])
     found = samples(broker)
     assert value(found, "sluice_requests_total", api="produce") == before + 1
-    assert value(found, "sluice_log_end_offset", topic="orders", partition="0") == 1
+    assert value(found, "sluice_partition_log_end_offset", topic="orders", partition="0") == 1
     with refused("UNKNOWN_TOPIC_OR_PARTITION"):
         client.produce("nowhere", 0, [b"x"], timeout=0)
 
@@ -122,7 +122,7 @@ def test_many_partitions_on_one_page(broker, client):
     client.create_topic("wide", 500)
     client.produce("wide", 499, [b"v"])
     found = samples(broker)
-    assert len([1 for labels, _ in found["sluice_log_end_offset"] if labels["topic"] == "wide"]) == 500
+    assert len([1 for labels, _ in found["sluice_partition_log_end_offset"] if labels["topic"] == "wide"]) == 500
 
 
 def test_diagnostics_are_one_line_each(broker, client, topic):

@@ -84,7 +84,7 @@ def test_sigterm_under_load(broker, client):
         [w.start() for w in writers]
         eventually(lambda: all(w.acked() >= 20 for w in writers), 30, "writers get going")
         deadline = Deadline(10)
-        assert broker.terminate() == 0
+        assert broker.stop() == 0
         assert not deadline.is_over()
         [w.stop() for w in writers]
         history += [batch for w in writers for batch in w.sent]
@@ -108,7 +108,7 @@ def hold_up_a_stop(broker, client, topic):
 def test_a_consumer_that_does_not_read_does_not_hold_up_a_stop(broker, client, topic):
     held = hold_up_a_stop(broker, client, topic)
     deadline = Deadline(15)
-    assert broker.terminate() == 0
+    assert broker.stop() == 0
     assert not deadline.is_over()
     held.close()
 

@@ -2,7 +2,6 @@
 """Starting: what it says, what it refuses, and with which status."""
 
 import os
-import pathlib
 import shutil
 import socket
 import subprocess
@@ -146,9 +145,17 @@ def test_a_data_directory_that_is_a_file(new_broker):
 
 def test_the_data_directory_is_made(new_broker):
     broker = new_broker()
-    broker.settings["data.dirs"] = str(broker.directory / "deep/er")
+    assert not broker.data.exists()
     broker.start()
-    assert pathlib.Path(broker.settings["data.dirs"]).is_dir()
+    assert broker.data.is_dir()
+
+
+def test_its_parent_is_not(new_broker):
+    """A missing parent is more likely a disk that is not mounted than a wish."""
+    broker = new_broker()
+    broker.settings["data.dirs"] = str(broker.directory / "not/mounted")
+    assert broker.launch().wait() == 1
+    assert "not/mounted" in broker.stderr() and "No such file" in broker.stderr()
 
 
 def test_a_foreign_file_in_the_data_directory_is_left_alone(new_broker):
