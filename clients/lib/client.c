@@ -32,6 +32,7 @@ struct client {
 
     struct call refresh, watch;
     bool is_refreshing, is_watching;
+    bool refresh_is_partial;
     bool wants_refresh;     /* as soon as the one under way is answered */
     bool metadata_is_fresh; /* since the last change of wanted topics and the last reconnect */
     uint64_t version;       /* of the last answer; 0: none */
@@ -235,10 +236,9 @@ void client_explain(const struct client *cl, const struct topic *t, struct buf *
 {
     char text[NODE_TEXT];
     if (t && t->is_known && t->error)
-        buf_printf(out, "%s (%s)", t->error_text ? t->error_text : err_text(t->error),
-                   err_name(t->error));
+        buf_append_str(out, t->error_text ? t->error_text : err_text(t->error));
     else if (cl->problem_code)
-        buf_printf(out, "%s (%s)", cl->problem_text, err_name(cl->problem_code));
+        buf_append_str(out, cl->problem_text);
     else
         buf_printf(out, "no answer yet from %s", client_metad_text(cl, text));
 }
@@ -297,9 +297,10 @@ static void on_call_deadline(struct call *c)
     struct client *cl = c->client;
     struct buf text = {0};
     struct wire_error error = wire_error_of(E_TIMED_OUT);
-    if (c->last.code)
-        buf_printf(&text, "not done in time; the last try: %s", c->last.text);
-    else if (cl->problem_code)
+    buf_printf(&text, "not done in time; ");
+    if (c->last.code && (c->last.code != SLUICE_E_NETWORK || !cl->problem_code))
+        buf_printf(&text, "the last try: %s", c->last.text);
+    else
         client_explain(cl, NULL, &text);
     error.message = buf_slice(&text);
     call_end(c, &error, slice_of(NULL, 0));
@@ -391,16 +392,32 @@ void client_call(struct client *cl, struct call *c)
 /* --- metadata ----------------------------------------------------------------------------------
  */
 
-/* All wanted topics; watch_version 0: answer at once. */
-static void metadata_encode(struct client *cl, uint64_t watch_version, struct buf *out)
+/* A topic that was never there may be created; one that was has been deleted on purpose. */
+static bool is_stranger(const struct topic *t)
+{
+    return !t->has_id;
+}
+
+static size_t strangers(const struct client *cl)
+{
+    size_t count = 0;
+    for (const struct topic *t = cl->topics; t; t = t->hh.next)
+        count += is_stranger(t);
+    return count;
+}
+
+/* Topics that were never there, to be created, or all; watch_version 0: answer at once. */
+static void metadata_encode(struct client *cl, bool creates, uint64_t watch_version,
+                            struct buf *out)
 {
     Sluice__MetadataRequest m = SLUICE__METADATA_REQUEST__INIT;
     const size_t count = HASH_COUNT(cl->topics);
     m.topic = mem_alloc((count + 1) * sizeof *m.topic);
-    for (struct topic *t = cl->topics; t; t = t->hh.next)
-        m.topic[m.n_topic++] = t->name;
-    m.has_allow_auto_topic_creation = cl->settings->auto_create;
-    m.allow_auto_topic_creation = cl->settings->auto_create;
+    for (struct topic *t = cl->topics; t; t = t->hh.next) {
+        if (!creates || is_stranger(t))
+            m.topic[m.n_topic++] = t->name;
+    }
+    m.has_allow_auto_topic_creation = m.allow_auto_topic_creation = creates;
     m.has_watch_version = watch_version > 0;
     m.watch_version = watch_version;
     m.has_max_wait_ms = watch_version > 0;
@@ -487,6 +504,11 @@ static void on_refreshed(struct call *c, const struct wire_error *error, struct 
     }
     cl->metadata_is_fresh = !error->code && metadata_apply(cl, response) == OK;
     cl->refreshed_at_us = loop_now_us(cl->loop);
+    if (cl->refresh_is_partial) {
+        cl->metadata_is_fresh = false; /* the version is of all topics, what was told is not */
+        cl->refreshed_at_us = 0;
+        client_refresh(cl);
+    }
     refresh_plan(cl);
     cl->events->on_metadata(cl->user);
     pump_soon(cl);
@@ -517,7 +539,11 @@ static void refresh_send(struct client *cl)
     /* Topics wanted from here on are not part of it. */
     cl->refresh = (struct call){
         .api = API_METADATA, .deadline_us = INT64_MAX, .done = on_refreshed, .once = true};
-    metadata_encode(cl, 0, &cl->refresh.field);
+    /* A request that may create names no topic that was deleted: then another follows, for all. */
+    const size_t unknown = strangers(cl);
+    const bool creates = cl->settings->auto_create && unknown > 0 && !cl->refresh_is_partial;
+    cl->refresh_is_partial = creates && unknown < HASH_COUNT(cl->topics);
+    metadata_encode(cl, creates, 0, &cl->refresh.field);
     client_call(cl, &cl->refresh);
 }
 
@@ -529,7 +555,7 @@ static void watch_send(struct client *cl)
                               .done = on_watched,
                               .once = true,
                               .answer_us = (int64_t)WATCH_WAIT_MS * 1000};
-    metadata_encode(cl, cl->version, &cl->watch.field);
+    metadata_encode(cl, false, cl->version, &cl->watch.field);
     client_call(cl, &cl->watch);
 }
 
@@ -583,6 +609,8 @@ static void on_metad_change(void *user, struct link *k)
     struct client *cl = user;
     if (cl->is_closing)
         return;
+    if (k->is_ready)
+        cl->problem_code = OK;
     if (k->why && k->why != cl->problem_code) {
         struct wire_error w = wire_error_of(k->why);
         if (k->why_errno)

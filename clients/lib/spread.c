@@ -10,7 +10,7 @@
 #include "proto/schema/delete_records.pb-c.h"
 #include "proto/schema/list_offsets.pb-c.h"
 
-enum { ANSWER_ARENA_BYTES = 8 * MIB };
+enum { ANSWER_ARENA_BYTES = 8 * MIB, UNKNOWN_TRIES = 2 };
 
 /* A request to one broker. */
 struct question {
@@ -260,6 +260,9 @@ static struct node *leader_of(struct spread *s, struct spread_item *i)
     if (t->is_known && t->error) {
         why = wire_error_result(t->error, t->error_class,
                                 slice_str(t->error_text ? t->error_text : ""));
+        /* A metad that is behind knows within some tries what another answered before. */
+        if (t->error == E_UNKNOWN_TOPIC_OR_PARTITION && i->failures >= UNKNOWN_TRIES)
+            why.err_class = CLASS_CALLER;
     } else if (t->is_known && i->partition >= t->partition_count) {
         why = wire_error_of(E_UNKNOWN_TOPIC_OR_PARTITION);
         why.err_class = CLASS_CALLER; /* metad knows the topic: waiting does not help */

@@ -107,6 +107,11 @@ static void offsets_are_asked_of_the_leaders(void **state)
     assert_int_equal(sluice_admin_list_offsets(a, tps, 1, 1000, NULL, &w->error),
                      SLUICE_E_UNKNOWN_TOPIC_OR_PARTITION);
     assert_non_null(strstr(w->error.text, "has 5 partitions"));
+    tps[0].topic = "none";
+    const int64_t asked_us = fake_world_now_us(w->w);
+    assert_int_equal(sluice_admin_list_offsets(a, tps, 1, 60000, NULL, &w->error),
+                     SLUICE_E_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_true(fake_world_now_us(w->w) - asked_us < SECOND);
     sluice_admin_free(a);
 }
 

@@ -399,6 +399,13 @@ static void unknown_topics_are_waited_for_and_named(void **state)
     fake_cluster_auto_create(w->fc, true);
     const struct sluice_record other = {.topic = "made", .value = "v", .value_size = 1};
     assert_sluice(w, sluice_producer_send(p, &other, 1000, &w->error));
+    /* What was there and was deleted stays away, also when others are asked for. */
+    assert_sluice(w, sluice_producer_flush(p, 1000, &w->error));
+    fake_cluster_delete(w->fc, "later");
+    const struct sluice_record third = {.topic = "third", .value = "v", .value_size = 1};
+    assert_sluice(w, sluice_producer_send(p, &third, 1000, &w->error));
+    fake_world_run(w->w, 3 * SECOND);
+    assert_null(fake_cluster_find(w->fc, "later"));
     assert_sluice(w, sluice_producer_close(p, 1000, &w->error));
     assert_int_equal(fake_cluster_find(w->fc, "made")->partitions[0].high, 1);
 }
