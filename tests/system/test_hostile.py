@@ -149,15 +149,14 @@ def test_a_second_hello(broker, listener):
 
 @BOTH
 def test_unknown_and_missing_bodies(broker, listener):
-    for body in (b"", bytes.fromhex("fa7d00"), bytes.fromhex("5200") * 2):
+    for body in (b"", bytes.fromhex("fa7d00")):
         with broker.connect(listener) as c:
             data = b"\x08\x07" + body
             c.send_bytes(struct.pack(">I", len(data)) + data)
-            try:
-                answer = c.receive_any()
-                assert answer.correlation_id == 7 and answer.HasField("error")
-            except ConnectionLost:
-                pass
+            answer = c.receive_any()
+            assert answer.correlation_id == 7 and answer.error.code == 42
+            # Nothing was misunderstood: the connection goes on.
+            assert c.call(list_offsets_request("topic", -1) if listener == "broker" else metadata_pb2.MetadataRequest())
 
 
 @BOTH
@@ -175,7 +174,7 @@ def test_correlation_ids_are_the_client_s(broker, listener):
 def test_client_ids(broker, listener):
     name, request = (("list_offsets", list_offsets_request("topic", -1)) if listener == "broker"
                      else ("metadata", metadata_pb2.MetadataRequest()))
-    for client_id, fine in (("", True), ("x" * 255, True), ("x" * 256, False), ("nul\0 esc\x1b new\n", True)):
+    for client_id, fine in (("", True), ("x" * 255, True), ("x" * 256, False), ("esc\x1b new\n", True), ("nul\0", False)):
         with broker.connect(listener) as c:
             answer = exchange(c, request_pb2.Request(correlation_id=1, client_id=client_id, **{name: request}))
             assert (answer is not None and not answer.HasField("error")) == fine, repr(client_id)
@@ -415,7 +414,7 @@ def flood(c, data, limit):
     c.socket.setblocking(False)
     sent, view = 0, memoryview(data)
     while sent < limit and select.select([], [c.socket], [], 1.0)[1]:
-        sent += c.socket.send(view[:1 << 18])
+        sent += c.socket.send(view[sent % len(view):][:1 << 18])
     return sent
 
 

@@ -88,6 +88,8 @@ class Connection:
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         while correlation_id not in self._answers:
             response = self.receive_any(max(0.0, deadline - time.monotonic()))
+            if not response.correlation_id:
+                check(response)  # about the connection, and its last words
             self._answers[response.correlation_id] = response
         response = self._answers.pop(correlation_id)
         check(response)
