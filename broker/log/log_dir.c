@@ -146,14 +146,14 @@ static err parse_meta(struct slice body, struct log_dir_meta *out)
     return OK;
 }
 
-static err read_meta(struct log_dir *d)
+err log_dir_read_meta(const struct fsio *io, const char *path, struct log_dir_meta *out)
 {
     char *data;
     struct slice body;
-    err e = checkpoint_read(d->io, d->path, META_FILE, META_FILE, META_VERSION, &data, &body);
+    err e = checkpoint_read(io, path, META_FILE, META_FILE, META_VERSION, &data, &body);
     if (e != OK)
         return e;
-    e = parse_meta(body, &d->meta);
+    e = parse_meta(body, out);
     mem_free(data);
     return e;
 }
@@ -256,7 +256,7 @@ static err open_dir(struct log_dir *d, struct rng *rng)
         e = lock_dir(d);
     if (e != OK)
         return e == E_NOT_FOUND ? E_STORAGE : e;
-    e = read_meta(d);
+    e = log_dir_read_meta(d->io, d->path, &d->meta);
     if (e == E_NOT_FOUND)
         e = make_meta(d, rng);
     if (e == OK)

@@ -54,6 +54,8 @@ err log_dir_open(struct log_dir **out, const struct log_dir_opts *opts) MUST_USE
 void log_dir_stop(struct log_dir *d);
 struct log_dir *log_dir_ref(struct log_dir *d);
 void log_dir_unref(struct log_dir *d);
+/* Reads a directory's meta file without opening the directory. E_NOT_FOUND, E_CORRUPT. */
+err log_dir_read_meta(const struct fsio *io, const char *path, struct log_dir_meta *out) MUST_USE;
 const char *log_dir_path(const struct log_dir *d);
 const struct fsio *log_dir_io(const struct log_dir *d);
 struct points *log_dir_points(struct log_dir *d);

@@ -4,14 +4,21 @@
 #include "proto/base/reader.h"
 #include "proto/base/writer.h"
 
+struct offset_entry offset_entry_decode(const uint8_t bytes[OFFSET_ENTRY_SIZE])
+{
+    struct reader r = reader_init(slice_of(bytes, OFFSET_ENTRY_SIZE));
+    struct offset_entry entry;
+    entry.rel_offset = reader_u32(&r);
+    entry.pos = reader_u32(&r);
+    return entry;
+}
+
 static bool entry_at(struct index_file *x, uint32_t i, struct offset_entry *out)
 {
     const uint8_t *p = index_file_at(x, i);
     if (!p)
         return false;
-    struct reader r = reader_init(slice_of(p, OFFSET_ENTRY_SIZE));
-    out->rel_offset = reader_u32(&r);
-    out->pos = reader_u32(&r);
+    *out = offset_entry_decode(p);
     return true;
 }
 

@@ -16,6 +16,7 @@ struct offset_entry {
     uint32_t pos;
 };
 
+struct offset_entry offset_entry_decode(const uint8_t bytes[OFFSET_ENTRY_SIZE]);
 void offset_index_add(struct index_file *x, struct offset_entry entry);
 /* The last entry at or below a relative offset, or at or below a position. false: none. */
 bool offset_index_floor(struct index_file *x, uint32_t rel_offset, struct offset_entry *out);

@@ -118,21 +118,50 @@ static uint64_t copy_pos(uint32_t slot, unsigned copy)
     return page * PAGE + (uint64_t)(slot % POINTS_PER_PAGE) * POINT_SIZE;
 }
 
-static void load_slot(struct points *t, const uint8_t *data, size_t size, uint32_t slot)
+/* The newest valid copy of a slot in the file's bytes. */
+static bool newest_copy(const uint8_t *data, size_t size, uint32_t slot, struct point *p,
+                        uint64_t *seq)
 {
+    bool has_any = false;
     for (unsigned copy = 0; copy < 2; copy++) {
         const uint64_t pos = copy_pos(slot, copy);
-        struct point p;
-        uint64_t seq;
-        if (pos + POINT_SIZE > size || point_decode(data + pos, &p, &seq) != OK)
+        struct point found;
+        uint64_t found_seq;
+        if (pos + POINT_SIZE > size || point_decode(data + pos, &found, &found_seq) != OK)
             continue;
         /* A sequence belongs in one copy only: the other parity is damage that a checksum cannot
          * see. */
-        if ((seq & 1) != copy || (t->slots[slot].is_taken && seq < t->slots[slot].seq))
+        if ((found_seq & 1) != copy || (has_any && found_seq < *seq))
             continue;
-        t->slots[slot] = (struct slot){.seq = seq, .is_taken = true};
-        t->found[slot] = p;
+        *p = found;
+        *seq = found_seq;
+        has_any = true;
     }
+    return has_any;
+}
+
+static uint32_t slots_in(size_t size)
+{
+    return (uint32_t)(size / PAGE + 2) / 2 * POINTS_PER_PAGE;
+}
+
+err points_read(const struct fsio *io, const char *dir, points_fn *fn, void *arg)
+{
+    char path[FSIO_PATH_MAX];
+    char *data;
+    size_t size;
+    const err e = fsio_read_file(io, fsio_path(path, dir, POINTS_FILE), copy_pos(POINTS_MAX, 0),
+                                 &data, &size);
+    if (e != OK)
+        return e;
+    for (uint32_t slot = 0; slot < slots_in(size); slot++) {
+        struct point p;
+        uint64_t seq;
+        if (newest_copy((const uint8_t *)data, size, slot, &p, &seq))
+            fn(arg, slot, seq, &p);
+    }
+    mem_free(data);
+    return OK;
 }
 
 err points_open(struct points **out, const struct fsio *io, const char *dir)
@@ -153,11 +182,12 @@ err points_open(struct points **out, const struct fsio *io, const char *dir)
     t->io = io;
     t->file = f;
     pthread_mutex_init(&t->lock, NULL);
-    t->count = (uint32_t)(size / PAGE + 2) / 2 * POINTS_PER_PAGE;
+    t->count = slots_in(size);
     t->slots = mem_zalloc(t->count * sizeof *t->slots);
     t->found = mem_zalloc(t->count * sizeof *t->found);
     for (uint32_t slot = 0; slot < t->count; slot++)
-        load_slot(t, (const uint8_t *)data, size, slot);
+        t->slots[slot].is_taken =
+            newest_copy((const uint8_t *)data, size, slot, &t->found[slot], &t->slots[slot].seq);
     mem_free(data);
     *out = t;
     return OK;

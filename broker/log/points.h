@@ -42,6 +42,10 @@ struct point {
 
 enum { POINT_SIZE = 128, POINTS_PER_PAGE = 4096 / POINT_SIZE, POINTS_MAX = 1 << 20 };
 
+/* Reads dir/points without changing it: every slot that is taken, its newest copy. E_NOT_FOUND. */
+typedef void points_fn(void *arg, uint32_t slot, uint64_t seq, const struct point *p);
+err points_read(const struct fsio *io, const char *dir, points_fn *fn, void *arg) MUST_USE;
+
 struct points;
 /* Opens or creates dir/points and reads it. */
 err points_open(struct points **out, const struct fsio *io, const char *dir) MUST_USE;

@@ -4,15 +4,22 @@
 #include "proto/base/reader.h"
 #include "proto/base/writer.h"
 
+struct time_entry time_entry_decode(const uint8_t bytes[TIME_ENTRY_SIZE])
+{
+    struct reader r = reader_init(slice_of(bytes, TIME_ENTRY_SIZE));
+    struct time_entry entry;
+    entry.timestamp = (int64_t)reader_u64(&r);
+    entry.rel_offset = reader_u32(&r) - 1;
+    entry.pos = reader_u32(&r);
+    return entry;
+}
+
 static bool entry_at(struct index_file *x, uint32_t i, struct time_entry *out)
 {
     const uint8_t *p = index_file_at(x, i);
     if (!p)
         return false;
-    struct reader r = reader_init(slice_of(p, TIME_ENTRY_SIZE));
-    out->timestamp = (int64_t)reader_u64(&r);
-    out->rel_offset = reader_u32(&r) - 1;
-    out->pos = reader_u32(&r);
+    *out = time_entry_decode(p);
     return true;
 }
 

@@ -23,6 +23,7 @@ struct time_entry {
     uint32_t pos;
 };
 
+struct time_entry time_entry_decode(const uint8_t bytes[TIME_ENTRY_SIZE]);
 /* No effect unless the timestamp is above the last entry's. */
 void time_index_add(struct index_file *x, struct time_entry entry);
 /* The last entry below a timestamp. false: none. */
