@@ -11,6 +11,7 @@
  * order of sending -> memory free.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "clients/lib/backoff.h"
@@ -101,6 +102,22 @@ static void dispatch_add(struct dispatch *d, struct lane *lane)
         accumulator_take(a, lane, max > d->size ? max - d->size : 0, &part->first, &part->size);
     d->size += part->size;
     d->parcel_count += part->count;
+}
+
+/* Without the mutex: behind the last parcel of a request an application thread may just be adding
+ * another. */
+static struct parcel *following(const struct part *part, size_t k, const struct parcel *parcel)
+{
+    return k + 1 < part->count ? parcel->next : NULL;
+}
+
+/* Partitions of a topic stand together in a request. */
+static int part_order(const void *a, const void *b)
+{
+    const struct lane *x = ((const struct part *)a)->lane, *y = ((const struct part *)b)->lane;
+    if (x->topic != y->topic)
+        return (uintptr_t)x->topic < (uintptr_t)y->topic ? -1 : 1;
+    return x->partition < y->partition ? -1 : x->partition > y->partition;
 }
 
 static void dispatch_unref(struct dispatch *d)
@@ -211,7 +228,8 @@ static size_t pieces_fill(struct dispatch *d, const size_t *head_sizes, const ui
         pieces[n++] = (struct rpc_piece){.data = slice_of(at, head_sizes[i])};
         at += head_sizes[i];
         struct parcel *parcel = d->parts[i].first;
-        for (size_t k = 0; k < d->parts[i].count; k++, parcel = parcel->next) {
+        for (size_t k = 0; k < d->parts[i].count;
+             k++, parcel = following(&d->parts[i], k, parcel)) {
             struct loan *loan = MEM_NEW(struct loan);
             *loan = (struct loan){.d = d, .parcel = parcel};
             parcel->borrowed++;
@@ -232,7 +250,8 @@ static void parts_fill(struct dispatch *d, struct produce_part *parts)
         const struct target *t = target_of(lane);
         size_t size = 0;
         struct parcel *parcel = d->parts[i].first;
-        for (size_t k = 0; k < d->parts[i].count; k++, parcel = parcel->next) {
+        for (size_t k = 0; k < d->parts[i].count;
+             k++, parcel = following(&d->parts[i], k, parcel)) {
             seal(d->p, parcel);
             size += parcel->wire_size;
         }
@@ -274,6 +293,7 @@ static void dispatch_send(struct dispatch *d)
     size_t *head_sizes = mem_alloc(d->count * sizeof *head_sizes);
     uint8_t *heads = mem_alloc(d->count * produce_head_size_max());
     struct rpc_piece *pieces = mem_alloc((d->count + d->parcel_count) * sizeof *pieces);
+    qsort(d->parts, d->count, sizeof *d->parts, part_order);
     parts_fill(d, parts);
     const int64_t timeout_us = answer_timeout_us(d);
     produce_request_heads(p->settings.producer.acks, (uint32_t)(timeout_us / 1000), parts, d->count,

@@ -106,6 +106,7 @@ static void retries_keep_order(void **state)
                                   E_OVERLOADED,          E_STORAGE,  E_CORRUPT};
     sluice_config_set(w->config, "batch.size", "1024");
     sluice_config_set(w->config, "linger.ms", "1");
+    sluice_config_set(w->config, "retry.backoff.max.ms", "100");
     sluice_producer *p = world_producer(w, &teller);
     struct rng rng = test_rng();
     for (uintptr_t i = 0; i < 3000; i++) {
