@@ -149,7 +149,7 @@ class Broker(Server):
         self.address, self.metad = addresses['broker'], addresses['metad']
 
     def topic(self, name='bench', partitions=1, config='durability=page-cache'):
-        self.bench.run('raw', 'topic', to=self.metad, topic=name, partitions=partitions, config=config)
+        self.bench.run('raw', 'topic', to=self.metad, broker=self.address, topic=name, partitions=partitions, config=config)
         return self
 
 
@@ -461,6 +461,7 @@ def main():
     if unknown:
         print(f'no such row: {", ".join(unknown)}; there are: {", ".join(ROWS)}', file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that blocks end their servers
     b, t, failed = Bench(args), Table(), []
     for row in chosen:
         try:

@@ -237,6 +237,27 @@ static void check_topics(const Sluice__TopicsResponse *r)
         check_error(r->topic[t]->error);
 }
 
+static bool is_for_now(const Sluice__Error *e)
+{
+    return e && e->code &&
+           (e->class_ == SLUICE__ERROR_CLASS__CLASS_RETRY ||
+            e->class_ == SLUICE__ERROR_CLASS__CLASS_REROUTE);
+}
+
+bool is_refused_for_now(struct slice frame)
+{
+    bool refused = false;
+    Sluice__Response *r = sluice__response__unpack(NULL, frame.size, frame.data);
+    if (!r)
+        die("the response of %zu bytes is not a sluice.Response", frame.size);
+    if (r->body_case == SLUICE__RESPONSE__BODY_PRODUCE)
+        refused = is_for_now(r->produce->topic[0]->partition[0]->error);
+    else if (r->body_case == SLUICE__RESPONSE__BODY_FETCH)
+        refused = is_for_now(r->fetch->topic[0]->partition[0]->error);
+    sluice__response__free_unpacked(r, NULL);
+    return refused;
+}
+
 void check_response(const struct peer *p, struct slice frame)
 {
     if (p->is_floor)

@@ -50,6 +50,9 @@ void append_fetch(struct buf *out, uint64_t correlation_id, const char *topic, u
 void append_create_topic(struct buf *out, const char *topic, int32_t partitions,
                          const char *config_name, const char *config_value);
 
+/* Whether the response is refused for now, as a partition is that is still being opened (classes
+ * retry and refresh). */
+bool is_refused_for_now(struct slice frame);
 /* Ends the program unless the response (of a produce, a fetch or topic requests) reports success
  * throughout. */
 void check_response(const struct peer *p, struct slice frame);
