@@ -5,6 +5,10 @@
 #include "proto/wire/prescan.h"
 #include "proto/wire/wire.h"
 
+/* 8 MiB, what a control frame may take, affords MESSAGE_ELEMENTS_MAX; who gives a larger arena, for
+ * the state of a large cluster, may receive more. */
+enum { ARENA_PER_ELEMENT = 512 };
+
 static void *alloc_in_arena(void *arena, size_t size)
 {
     return arena_alloc(arena, size);
@@ -19,7 +23,11 @@ static void free_in_arena(void *arena, void *p)
 err msg_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena,
                void **out, const char **what)
 {
-    const err e = prescan(type, bytes, what);
+    const size_t affordable = arena->limit / ARENA_PER_ELEMENT;
+    const uint32_t elements_max = affordable > UINT32_MAX ? UINT32_MAX : (uint32_t)affordable;
+    const err e = prescan_large(
+        type, bytes, elements_max > MESSAGE_ELEMENTS_MAX ? elements_max : MESSAGE_ELEMENTS_MAX,
+        what);
     if (e != OK)
         return e;
     ProtobufCAllocator allocator = {

@@ -19,7 +19,8 @@
 /* Pre-scans and unpacks into the arena (which also bounds it); the message lives as long as the
  * arena. E_INVALID_REQUEST: malformed, too deep, too many elements, a singular field twice, over
  * the budget. *what (may be NULL): a static sentence that says which. A limit of 8 MiB holds
- * whatever passes the pre-scan in a frame of CONTROL_FRAME_BYTES_MAX. */
+ * whatever passes the pre-scan in a frame of CONTROL_FRAME_BYTES_MAX; a larger one admits more
+ * elements, one for each 512 bytes. */
 err msg_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena,
                void **out, const char **what) MUST_USE;
 /* Appends the serialized message. */

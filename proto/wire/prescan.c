@@ -142,7 +142,14 @@ static void scan_field(struct walk *w)
 
 err prescan(const ProtobufCMessageDescriptor *type, struct slice bytes, const char **what)
 {
+    return prescan_large(type, bytes, MESSAGE_ELEMENTS_MAX, what);
+}
+
+err prescan_large(const ProtobufCMessageDescriptor *type, struct slice bytes, uint32_t elements_max,
+                  const char **what)
+{
     struct walk w = {.left = WIRE_BUDGET};
+    w.left.elements = elements_max;
     enter(&w, type, bytes);
     for (;;) {
         if (w.r.failed)

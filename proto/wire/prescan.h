@@ -20,5 +20,8 @@
 
 /* E_INVALID_REQUEST, and *what (may be NULL) a static sentence that says why. */
 err prescan(const ProtobufCMessageDescriptor *type, struct slice bytes, const char **what) MUST_USE;
+/* The same for messages that may have more elements: 10,000 partitions have 70,000. */
+err prescan_large(const ProtobufCMessageDescriptor *type, struct slice bytes, uint32_t elements_max,
+                  const char **what) MUST_USE;
 
 #endif
