@@ -147,26 +147,20 @@ static void note_change(struct embedded *em, const char *path)
     em->changes[em->change_count++] = (struct change){.path = mem_strdup(path)};
 }
 
-/* The state in which the batch leaves the changed paths. Ephemeral nodes are not for the file. */
+/* The state in which the batch leaves the changed paths. Ephemeral nodes are not for the file:
+ * there they are gone, for a persistent one may have been in their place. */
 static void fill_changes(struct embedded *em)
 {
-    size_t kept = 0;
     for (size_t i = 0; i < em->change_count; i++) {
-        struct change ch = em->changes[i];
+        struct change *ch = &em->changes[i];
         struct slice data;
         struct coord_stat stat;
-        ch.gone = tree_get(em->tree, ch.path, &data, &stat) != OK;
-        if (!ch.gone && stat.owner_session != 0) {
-            mem_free(ch.path);
+        ch->gone = tree_get(em->tree, ch->path, &data, &stat) != OK || stat.owner_session != 0;
+        if (ch->gone)
             continue;
-        }
-        if (!ch.gone) {
-            ch.version = stat.version;
-            buf_append(&ch.data, data.data, data.size);
-        }
-        em->changes[kept++] = ch;
+        ch->version = stat.version;
+        buf_append(&ch->data, data.data, data.size);
     }
-    em->change_count = kept;
 }
 
 static void clear_changes(struct embedded *em)
