@@ -27,7 +27,7 @@ enum {
     ARENA_PER_FRAME_BYTE = 8,
     ARENA_HANDLER_BYTES = 64 * MIB, /* for what a handler builds its answer from */
     ERROR_TEXT_MAX = 2000,
-    STOP_GRACE_US = 1000 * 1000,
+    STOP_GRACE_US = 250 * 1000,
     NO_ROW = 0xff,
 };
 

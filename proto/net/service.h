@@ -80,7 +80,7 @@ struct service *service_new(const struct service_opts *opts);
 err service_listen(struct service *s, const char *name, const struct address *at,
                    struct address *bound) MUST_USE;
 /* Stops listening, cancels what is parked, closes the connections when what is queued was sent, and
- * after a second in any case; then on_stopped. */
+ * after a quarter of a second in any case; then on_stopped. */
 void service_stop(struct service *s);
 /* After on_stopped, or if no loop runs any more. */
 void service_free(struct service *s);
