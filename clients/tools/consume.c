@@ -149,8 +149,7 @@ static bool choose_partitions(struct consume *c, int32_t count)
     const bool is_one = args_has(a, "partition");
     const int32_t chosen = is_one ? (int32_t)args_number(a, "partition") : 0;
     if (chosen >= count) {
-        c->status =
-            cli_fail(c->cli, "topic %s has partitions 0 to %d, no %d", c->topic, count - 1, chosen);
+        c->status = cli_fail_partition(c->cli, c->topic, count, chosen);
         return false;
     }
     if (c->start >= 0 && !is_one && count > 1) {

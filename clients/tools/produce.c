@@ -237,8 +237,7 @@ static bool find_topic(struct produce *p)
         return false;
     }
     if (p->partition >= count) {
-        cli_fail(p->cli, "topic %s has partitions 0 to %d, no %d", p->topic, count - 1,
-                 p->partition);
+        cli_fail_partition(p->cli, p->topic, count, p->partition);
         return false;
     }
     return true;
@@ -319,7 +318,8 @@ const struct command produce_command = {
         "\n"
         "Exit status 0 means that every line was acknowledged. It stops at the first record that "
         "fails and says how many were acknowledged and how many were not. Ctrl-C stops reading and "
-        "waits for what was sent; a second Ctrl-C does not wait.",
+        "waits for what was sent; a second Ctrl-C does not wait. With --output json "
+        "the counts are printed as one object.",
     .examples = "  sluice produce words --file /usr/share/dict/words\n"
                 "  tail -f app.log | sluice produce logs --compression zstd\n"
                 "  printf 'alice:1\\nbob:2\\n' | sluice produce scores --key-separator :\n",

@@ -3,6 +3,7 @@
 #include "proto/base/buf.h"
 #include "tests/support/test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,10 +71,34 @@ static void a_descriptor_that_fails_is_told(void **state)
     (void)state;
     struct lines l;
     struct slice line;
-    lines_init(&l, -2, -1, 1000);
+    const int fd = open(test_dir(), O_RDONLY);
+    lines_init(&l, fd, -1, 1000);
     assert_err(lines_next(&l, &line), E_STORAGE);
-    assert_true(l.errnum != 0);
+    assert_int_equal(l.errnum, EISDIR);
     lines_deinit(&l);
+    close(fd);
+}
+
+static void reading_stops_when_told(void **state)
+{
+    (void)state;
+    int input[2];
+    int stop[2];
+    assert_int_equal(pipe(input), 0);
+    assert_int_equal(pipe(stop), 0);
+    struct lines l;
+    struct slice line;
+    lines_init(&l, input[0], stop[0], 1000);
+    assert_int_equal(write(input[1], "one\ntwo", 7), 7);
+    assert_ok(lines_next(&l, &line));
+    assert_slice_equal(line, slice_str("one"));
+    assert_int_equal(write(stop[1], "x", 1), 1);
+    assert_err(lines_next(&l, &line), E_CANCELLED);
+    lines_deinit(&l);
+    for (int i = 0; i < 2; i++) {
+        close(input[i]);
+        close(stop[i]);
+    }
 }
 
 /* Goal: lines of every length, also around the buffer's size, come out as they went in. Method:
@@ -118,6 +143,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_last_line_needs_no_newline),
         cmocka_unit_test(too_long_a_line_is_refused),
         cmocka_unit_test(a_descriptor_that_fails_is_told),
+        cmocka_unit_test(reading_stops_when_told),
         cmocka_unit_test(lines_of_every_length_come_whole),
     };
     return TEST_MAIN(tests, NULL, NULL);
