@@ -104,11 +104,11 @@ static void dispatch_add(struct dispatch *d, struct lane *lane)
     d->parcel_count += part->count;
 }
 
-/* Without the mutex: behind the last parcel of a request an application thread may just be adding
- * another. */
+/* The k-th parcel of a part, behind the one given. Without the mutex: behind the last parcel of a
+ * request an application thread may just be adding another. */
 static struct parcel *following(const struct part *part, size_t k, const struct parcel *parcel)
 {
-    return k + 1 < part->count ? parcel->next : NULL;
+    return k < part->count ? parcel->next : NULL;
 }
 
 /* Partitions of a topic stand together in a request. */
