@@ -75,7 +75,7 @@ else
     find /usr/share/common-licenses /usr/include -type f 2>/dev/null | LC_ALL=C sort | while read -r f; do
         cat "$f"
         echo
-    done | head -n 200000 >"$file"
+    done | head -n 1000000 >"$file"
     [ "$(wc -l <"$file")" -ge 50000 ] ||
         fail "this machine has less than 50,000 lines of text in $from; name a file: make quickstart FILE=..."
 fi
