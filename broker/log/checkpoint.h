@@ -37,7 +37,7 @@ err checkpoint_parse(struct slice bytes, const char *kind, unsigned version_max,
 err checkpoint_read(const struct fsio *io, const char *dir, const char *name, const char *kind,
                     unsigned version_max, char **data, struct slice *body) MUST_USE;
 
-/* --- lines and the words in them: a sticky cursor ------------------------------------ */
+/* --- lines and the words in them: a sticky cursor ---------------------------- */
 struct words {
     struct slice left;
     bool failed;

@@ -65,7 +65,7 @@ struct flusher {
     _Atomic uint64_t groups, logs, sync_us;
 };
 
-/* --- gathering -------------------------------------------------------------------------------- */
+/* --- gathering --------------------------------------------------------------- */
 
 static struct log *take_queue(struct flusher *f)
 {
@@ -140,8 +140,7 @@ static err gather_log(struct group *group, struct log *g)
     return e;
 }
 
-/* --- syncing -------------------------------------------------------------------------------------
- */
+/* --- syncing ----------------------------------------------------------------- */
 
 static void average(int64_t *avg, int64_t sample_us)
 {
@@ -224,8 +223,7 @@ static err sync_group(struct flusher *f, const struct group *group)
     return e;
 }
 
-/* --- the end of it
- * ---------------------------------------------------------------------------------- */
+/* --- the end of it ----------------------------------------------------------- */
 
 static void raise_flushed(struct member *m)
 {
@@ -328,8 +326,7 @@ static void job_done(struct exec_job *job)
     mem_free(teller.group.refs);
 }
 
-/* --- outside
- * ------------------------------------------------------------------------------------------- */
+/* --- outside ----------------------------------------------------------------- */
 
 struct flusher *flusher_new(struct log_dir *dir, struct exec *exec, struct loop *home)
 {

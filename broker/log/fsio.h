@@ -91,7 +91,7 @@ struct fsio {
 /* Linux. A constant: nothing to free. */
 const struct fsio *fsio_posix(void);
 
-/* --- what callers do with it ------------------------------------------------------ */
+/* --- what callers do with it ------------------------------------------------- */
 /* One piece. */
 err fsio_pwrite(const struct fsio *io, struct fsio_file *f, const void *data, size_t size,
                 uint64_t pos) MUST_USE;

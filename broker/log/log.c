@@ -21,7 +21,7 @@
 
 enum { IDLE_RUNS = 12 }; /* checkpoint runs without a use, until files are closed */
 
-/* --- life --------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------- */
 
 struct log *log_new(struct log_dir *d, const struct log_identity *id, uint32_t slot,
                     const struct log_conf *conf, const struct log_summary *sum)
@@ -115,7 +115,7 @@ void log_end(struct log *g, err e)
     log_unlock(g);
 }
 
-/* --- ends --------------------------------------------------------------------------------- */
+/* --- ends -------------------------------------------------------------------- */
 
 int64_t log_start_offset(const struct log *g)
 {
@@ -223,7 +223,7 @@ err log_epoch_end(struct log *g, int32_t asked, int32_t *epoch, int64_t *end_off
     return OK;
 }
 
-/* --- its identity file: kind partition, version 1 ------------------------------------------- */
+/* --- its identity file: kind partition, version 1 ---------------------------- */
 
 void partition_file_format(const struct log_identity *id, struct buf *out)
 {
@@ -278,8 +278,7 @@ err partition_file_read(const struct fsio *io, const char *dir, char *topic,
     return e;
 }
 
-/* --- loading -----------------------------------------------------------------------------------
- */
+/* --- loading ----------------------------------------------------------------- */
 
 struct segment_opts log_segment_opts(const struct log *g)
 {
@@ -447,8 +446,7 @@ err log_ensure_loaded(struct log *g)
     return OK;
 }
 
-/* --- segments
- * ------------------------------------------------------------------------------------- */
+/* --- segments ---------------------------------------------------------------- */
 
 struct segment *log_segment_of(struct log *g, int64_t offset)
 {
@@ -535,8 +533,7 @@ err log_put_point(struct log *g)
     return e;
 }
 
-/* --- the recent batches
- * ----------------------------------------------------------------------------- */
+/* --- the recent batches ------------------------------------------------------ */
 
 void log_recent_push(struct log *g, int64_t base_offset, uint32_t pos)
 {
@@ -583,47 +580,80 @@ const struct recent_batch *log_recent_at(const struct log *g, int64_t offset)
     return log_recent_floor(g, UINT32_MAX, offset);
 }
 
-/* --- for the workers
- * ----------------------------------------------------------------------------------- */
+/* --- for the workers --------------------------------------------------------- */
 
-static err write_epochs(struct log *g)
+/*
+ * The epochs' file is a cache (rule D3), replaced as rule D5 asks, but in two steps, so that many
+ * logs share one sync between them: staged beside the old file, synced by the caller, moved into
+ * its place.
+ */
+#define EPOCH_TMP EPOCH_FILE ".staged" TMP_SUFFIX
+
+err log_stage_epochs(struct log *g, struct log_staged *staged)
 {
     struct buf text = {0};
+    *staged = (struct log_staged){.log = g};
     log_lock(g);
-    if (g->is_loaded && epoch_cache_needs_write(&g->epochs, g->sum.flushed.offset))
+    const bool is_writable = log_check_writable(g) == OK || g->is_closing; /* a checkpoint, too */
+    if (is_writable && g->unusable == OK && g->is_loaded &&
+        epoch_cache_needs_write(&g->epochs, g->sum.flushed.offset)) {
         epoch_cache_format(&g->epochs, g->sum.flushed.offset, &text);
-    log_unlock(g);
-    err e = text.size ? checkpoint_write(g->io, g->path, EPOCH_FILE, &text) : OK;
-    buf_deinit(&text);
-    if (e == E_NO_SPACE) {
-        log_lock(g);
-        g->epochs.is_dirty = true; /* a cache: again next time */
-        log_unlock(g);
-        e = OK;
+        checkpoint_end(&text);
+        staged->truncations = g->truncations;
     }
-    return e;
+    log_unlock(g);
+    if (text.size == 0)
+        return OK;
+
+    char path[FSIO_PATH_MAX];
+    err e = g->io->open(g->io, fsio_path(path, g->path, EPOCH_TMP),
+                        FSIO_WRITE | FSIO_CREATE | FSIO_TRUNC, &staged->file);
+    if (e == OK)
+        e = fsio_pwrite(g->io, staged->file, text.data, text.size, 0);
+    buf_deinit(&text);
+    if (e != OK)
+        log_drop_staged(staged);
+    return e == E_NO_SPACE ? OK : e;
 }
 
-err log_checkpoint(struct log *g)
+void log_drop_staged(struct log_staged *staged)
 {
+    struct log *g = staged->log;
+    if (staged->file)
+        g->io->close(g->io, staged->file);
+    staged->file = NULL;
     log_lock(g);
-    err e = log_check_writable(g);
+    g->epochs.is_dirty = true; /* again next time */
     log_unlock(g);
-    if (e != OK && e != E_SHUTTING_DOWN) /* closing is a checkpoint, too */
-        return e;
-    e = write_epochs(g);
+}
+
+err log_commit_staged(struct log_staged *staged)
+{
+    struct log *g = staged->log;
+    if (!staged->file)
+        return OK;
+    char from[FSIO_PATH_MAX], to[FSIO_PATH_MAX];
+    err e = OK;
+    log_lock(g);
+    /* After a truncation the staged file may be another's, and what it tells is void. */
+    if (g->truncations == staged->truncations && g->unusable == OK)
+        e = g->io->rename(g->io, fsio_path(from, g->path, EPOCH_TMP),
+                          fsio_path(to, g->path, EPOCH_FILE));
+    log_unlock(g);
+    g->io->close(g->io, staged->file);
+    staged->file = NULL;
+    return e == E_NOT_FOUND ? E_STORAGE : e;
+}
+
+err log_put_stale_point(struct log *g)
+{
     log_lock(g);
     if (g->has_grown && g->is_loaded && g->sum.segment_count)
         log_active(g)->last_append_us = g->io->clock_us(g->io);
     g->has_grown = false;
-    if (e == OK && g->point_is_stale)
-        e = log_put_point(g);
+    const err e = g->point_is_stale && g->unusable == OK ? log_put_point(g) : OK;
     log_unlock(g);
-    if (e == E_NO_SPACE)
-        return OK;
-    if (e != OK)
-        log_dir_fence(g->dir, e);
-    return e;
+    return e == E_NO_SPACE ? OK : e;
 }
 
 void log_spill_indexes(struct log *g)

@@ -89,7 +89,7 @@ struct log_loss log_loss(const struct log *g);
 err log_clear_loss(struct log *g) MUST_USE;
 struct uuid log_dir_id_of(const struct log *g); /* of its data directory; any thread */
 
-/* --- append [locked] ----------------------------------------------------------- */
+/* --- append [locked] --------------------------------------------------------- */
 /* A batch to append. header (canonical, all fields but offset, epoch and header CRC final) is
  * stamped in place; it may stand right in front of the records in memory, then both go as one
  * piece. */
@@ -120,7 +120,7 @@ err log_reset(struct log *g, int64_t offset) MUST_USE;
  * go later. Survives kill -9 when this returns, and power loss after the next checkpoint. */
 err log_raise_start(struct log *g, int64_t offset) MUST_USE;
 
-/* --- read ------------------------------------------------------------------------ */
+/* --- read -------------------------------------------------------------------- */
 /* Bytes of a mapped segment: whole batches, the first holds the offset asked for. */
 struct log_view {
     struct slice bytes;      /* empty: nothing below max_offset yet */
@@ -152,7 +152,7 @@ struct log_found {
 err log_find_timestamp(struct log *g, int64_t timestamp, int64_t max_offset,
                        struct log_found *out) MUST_USE;
 
-/* --- flushing ---------------------------------------------------------------------- */
+/* --- flushing ---------------------------------------------------------------- */
 /* Called on the directory's home loop, not locked, whenever the flushed offset rose, and once with
  * an error when the directory is fenced. One call may still be under way on that loop when another
  * thread changes it: free arg by mail to that loop. */

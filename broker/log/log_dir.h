@@ -66,7 +66,7 @@ bool log_dir_is_same_boot(const struct log_dir *d);
 /* Durable when it returns. One thread. */
 err log_dir_set_meta(struct log_dir *d, const struct log_dir_meta *meta) MUST_USE;
 
-/* --- start: scan, recover each, begin ------------------------------------------------------ */
+/* --- start: scan, recover each, begin ---------------------------------------- */
 /* Finds out what is there. Not yet written to. */
 err log_dir_scan(struct log_dir *d) MUST_USE;
 /* Was closed cleanly; until log_dir_begin. */
@@ -80,7 +80,7 @@ err log_dir_recover(struct log_dir *d, size_t n, const struct log_conf *conf,
 /* All recovered: from here on it is written to. Removes the marker, durably (rule D6). */
 err log_dir_begin(struct log_dir *d, struct log *const *logs, size_t count) MUST_USE;
 
-/* --- life ------------------------------------------------------------------------------------ */
+/* --- life -------------------------------------------------------------------- */
 /* Makes a partition's directory, durable only after log_dir_sync_created. E_EXISTS. */
 err log_dir_create(struct log_dir *d, const struct log_identity *id, const struct log_conf *conf,
                    struct log **out) MUST_USE;
@@ -97,6 +97,9 @@ bool log_dir_is_fenced(const struct log_dir *d); /* any thread */
 void log_dir_fence(struct log_dir *d, err e);
 struct flusher *log_dir_flusher(struct log_dir *d); /* NULL after log_dir_stop */
 
+/* Records of these logs what changed since the last time: leader epochs, points; durable when it
+ * returns. A failure fences. Worker. */
+err log_dir_checkpoint(struct log_dir *d, struct log *const *logs, size_t count) MUST_USE;
 /* Makes all that was appended so far durable, with one sync, and raises the flushed ends. The logs
  * take no more appends. */
 err log_dir_flush_all(struct log_dir *d, struct log *const *logs, size_t count) MUST_USE;

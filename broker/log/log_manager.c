@@ -91,7 +91,7 @@ struct log_manager {
     void *closed_arg;
 };
 
-/* --- jobs ---------------------------------------------------------------------------------- */
+/* --- jobs -------------------------------------------------------------------- */
 
 struct job {
     struct exec_job exec;
@@ -155,8 +155,7 @@ static void submit(struct job *j)
     exec_submit(j->m->workers, &j->exec);
 }
 
-/* --- the table ---------------------------------------------------------------------------------
- */
+/* --- the table --------------------------------------------------------------- */
 
 static size_t hash(const struct uuid *id, uint32_t partition)
 {
@@ -264,8 +263,7 @@ static void take_logs(struct log_manager *m, const struct log_dir *d, struct job
 
 static void create_wanted(struct deferred *d);
 
-/* --- opening
- * ---------------------------------------------------------------------------------------- */
+/* --- opening ----------------------------------------------------------------- */
 
 static void tell_failed(struct slot *s, const char *path, err e)
 {
@@ -431,8 +429,7 @@ err log_manager_set_identity(struct log_manager *m, const struct uuid *cluster_i
     return outcome;
 }
 
-/* --- starting
- * -------------------------------------------------------------------------------------- */
+/* --- starting ---------------------------------------------------------------- */
 
 static void slot_started(struct slot *s, err e)
 {
@@ -554,8 +551,7 @@ void log_manager_start(struct log_manager *m, log_manager_fn *fn, void *arg)
     }
 }
 
-/* --- partitions come and go
- * -------------------------------------------------------------------------- */
+/* --- partitions come and go -------------------------------------------------- */
 
 static void creation_end(struct log_manager *m, struct slot *s, struct creation *c)
 {
@@ -702,15 +698,35 @@ void log_manager_delete(struct log_manager *m, struct log *g, log_manager_fn *fn
     submit(j);
 }
 
-/* --- checkpoints
- * ----------------------------------------------------------------------------------------- */
+/* --- checkpoints ------------------------------------------------------------- */
+
+/* The row's logs of one directory, packed; freed with mem_free. */
+static struct log **logs_in(const struct job *j, const struct log_dir *d, size_t *count)
+{
+    struct log **logs = mem_alloc((j->count + 1) * sizeof *logs);
+    *count = 0;
+    for (size_t i = 0; i < j->count; i++) {
+        if (j->logs[i]->dir == d)
+            logs[(*count)++] = j->logs[i];
+    }
+    return logs;
+}
 
 static void run_checkpoint(struct job *j)
 {
     struct log_manager *m = j->m;
+    for (size_t i = 0; i < m->slot_count; i++) {
+        struct log_dir *d = m->slots[i].dir;
+        if (!d || log_dir_is_fenced(d))
+            continue;
+        size_t count;
+        struct log **logs = logs_in(j, d, &count);
+        err_ignore(log_dir_checkpoint(d, logs, count), "what failed has fenced");
+        mem_free(logs);
+        log_dir_reap(d, m->io->clock_us(m->io));
+    }
     for (size_t i = 0; i < j->count; i++) {
         struct log *g = j->logs[i];
-        err_ignore(log_checkpoint(g), "what failed has fenced");
         log_settle(g);
         log_lock(g);
         /* Page-cache topics too, at this pace: so that a restart need not look at all of them. */
@@ -718,19 +734,9 @@ static void run_checkpoint(struct job *j)
             log_schedule_flush(g);
         log_unlock(g);
     }
-    for (size_t i = 0; i < m->slot_count; i++) {
-        struct log_dir *d = m->slots[i].dir;
-        if (!d || log_dir_is_fenced(d))
-            continue;
-        const err e = points_sync(log_dir_points(d));
-        if (e != OK)
-            log_dir_fence(d, e);
-        log_dir_reap(d, m->io->clock_us(m->io));
-    }
 }
 
-/* --- retention
- * ---------------------------------------------------------------------------------------------- */
+/* --- retention --------------------------------------------------------------- */
 
 /* What the decision needs to know. [locked] *unknown: the base of the first segment whose age is
  * not known. */
@@ -860,8 +866,7 @@ static void run_retention(struct job *j)
     }
 }
 
-/* --- routines: now and then, or when asked
- * ------------------------------------------------------------------- */
+/* --- routines: now and then, or when asked ----------------------------------- */
 
 static void routine_run(struct log_manager *m, struct routine *r);
 
@@ -972,15 +977,11 @@ void log_manager_stats(const struct log_manager *m, struct log_manager_stats *ou
 
 static err close_dir(struct job *j, struct log_dir *d)
 {
-    struct log **logs = mem_alloc((j->count + 1) * sizeof *logs);
-    size_t count = 0;
-    for (size_t i = 0; i < j->count; i++) {
-        if (j->logs[i]->dir == d)
-            logs[count++] = j->logs[i];
-    }
+    size_t count;
+    struct log **logs = logs_in(j, d, &count);
     err e = log_dir_flush_all(d, logs, count);
-    for (size_t i = 0; i < count && e == OK; i++)
-        e = log_checkpoint(logs[i]);
+    if (e == OK)
+        e = log_dir_checkpoint(d, logs, count);
     if (e == OK)
         e = log_dir_write_marker(d, logs, count);
     mem_free(logs);

@@ -120,8 +120,17 @@ const struct recent_batch *log_recent_floor(const struct log *g, uint32_t pos, i
 /* Retention, compaction and closing use these; not locked. */
 /* Prepares the segment with that base outside of the lock. E_NOT_FOUND: it is gone. */
 err log_prepare_segment(struct log *g, int64_t base_offset) MUST_USE;
-/* Writes what is only in memory: leader epochs, the point. Worker. */
-err log_checkpoint(struct log *g) MUST_USE;
+/* A checkpoint, in steps for many logs at once; see log_dir_checkpoint. Not locked; worker. */
+struct log_staged {
+    struct log *log;
+    struct fsio_file *file; /* the epochs' new file, not yet synced; NULL: the old one will do */
+    uint32_t truncations;
+};
+err log_stage_epochs(struct log *g, struct log_staged *staged) MUST_USE;
+err log_commit_staged(struct log_staged *staged) MUST_USE;
+void log_drop_staged(struct log_staged *staged);
+/* Also notes that the active segment grew. */
+err log_put_stale_point(struct log *g) MUST_USE;
 /* [locked] Index entries that are only in memory go to their files. */
 void log_spill_indexes(struct log *g);
 /* To be called now and then: a log that was idle for some time frees what it need not hold. */

@@ -211,7 +211,7 @@ void log_view_release(struct log_view *v)
     *v = (struct log_view){0};
 }
 
-/* --- on workers ------------------------------------------------------------------------------ */
+/* --- on workers -------------------------------------------------------------- */
 
 /* The segment with that base, if it is still there. [locked] */
 static struct segment *segment_by_base(struct log *g, int64_t base_offset)
@@ -335,8 +335,7 @@ void log_warm(struct log *g, const struct log_read_opts *opts)
         log_view_release(&v);
 }
 
-/* --- by time ------------------------------------------------------------------------------------
- */
+/* --- by time ----------------------------------------------------------------- */
 
 struct seek {
     const struct fsio *io;

@@ -43,7 +43,7 @@ static void find_whole(struct verify *v, enum log_finding_kind kind, const char 
                 .kind = kind, .path = path, .pos = -1, .offset = -1, .error = e, .text = text});
 }
 
-/* --- names ---------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------- */
 
 struct name_list {
     char **names;
@@ -87,8 +87,7 @@ static const char *last_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* --- an index against the batches it points at, in one pass -------------------------------------
- */
+/* --- an index against the batches it points at, in one pass ------------------ */
 
 struct index_check {
     char path[FSIO_PATH_MAX];
@@ -161,8 +160,7 @@ static void index_end(struct verify *v, struct index_check *x)
     mem_free(x->data);
 }
 
-/* --- a partition
- * ------------------------------------------------------------------------------------- */
+/* --- a partition ------------------------------------------------------------- */
 
 /* What goes from segment to segment. */
 struct chain {
@@ -416,8 +414,7 @@ static err check_partition(struct verify *v, const char *dir)
     return e;
 }
 
-/* --- a data directory
- * -------------------------------------------------------------------------------------- */
+/* --- a data directory -------------------------------------------------------- */
 
 static err check_data_dir(struct verify *v, const char *dir)
 {

@@ -12,7 +12,7 @@
 #include "proto/base/rng.h"
 #include "proto/wire/batch.h"
 
-/* --- one segment file, batch by batch --------------------------------------------- */
+/* --- one segment file, batch by batch ---------------------------------------- */
 struct segment_walk;
 /* E_NOT_FOUND, E_STORAGE. The base offset is read from the file's name, -1 if that is not one. */
 err segment_walk_open(struct segment_walk **out, const struct fsio *io, const char *path) MUST_USE;
@@ -26,7 +26,7 @@ uint64_t segment_walk_pos(const struct segment_walk *w);  /* of the next batch *
 uint64_t segment_walk_size(const struct segment_walk *w); /* of the file */
 void segment_walk_close(struct segment_walk *w);
 
-/* --- a directory -------------------------------------------------------------------- */
+/* --- a directory ------------------------------------------------------------- */
 enum log_finding_kind {
     LOG_FINDING_NOTE,  /* legal, worth knowing: a torn tail that recovery will cut, a preallocated
                           tail */

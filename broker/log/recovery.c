@@ -34,8 +34,7 @@ struct work {
     bool has_removed; /* a file was: the directory must be synced */
 };
 
-/* --- what is there ------------------------------------------------------------------------------
- */
+/* --- what is there ----------------------------------------------------------- */
 
 static void collect(void *arg, const struct fsio_entry *entry)
 {
@@ -99,8 +98,7 @@ static err remove_files_from(struct work *w, size_t n)
     return OK;
 }
 
-/* --- one segment
- * ---------------------------------------------------------------------------------- */
+/* --- one segment ------------------------------------------------------------- */
 
 /* At least `size` bytes from pos on, as far as the file has them. */
 static err fill(struct work *w, struct fsio_file *f, uint64_t pos, size_t size, struct slice *out)
@@ -256,8 +254,7 @@ static err scan_and_cut(struct work *w, size_t n, struct log_place *at, bool is_
     return e;
 }
 
-/* --- the whole
- * ------------------------------------------------------------------------------------- */
+/* --- the whole --------------------------------------------------------------- */
 
 /* The file in which the scan begins; the place is moved back to where one can begin. */
 static size_t first_file(const struct work *w, struct log_place *at)

@@ -19,7 +19,7 @@
 #include "proto/base/limits.h"
 #include "proto/base/mem.h"
 
-/* --- segment_ref ---------------------------------------------------------------------- */
+/* --- segment_ref ------------------------------------------------------------- */
 
 static struct segment_ref *ref_new(const struct fsio *io, struct fsio_file *file)
 {
@@ -73,7 +73,7 @@ err map_ensure(const struct fsio *io, struct slice bytes, size_t *ready, size_t 
     return e;
 }
 
-/* --- life -------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------- */
 
 struct segment_path {
     char text[FSIO_PATH_MAX];
@@ -223,7 +223,7 @@ err segment_map(struct segment *seg, size_t map_bytes)
     return OK;
 }
 
-/* --- append --------------------------------------------------------------------------------- */
+/* --- append ------------------------------------------------------------------ */
 
 err segment_write(struct segment *seg, const struct iovec *iov, int count, size_t bytes,
                   bool *is_intact)
@@ -294,7 +294,7 @@ void segment_note(struct segment *seg, const struct segment_opts *opts,
     seg->next_offset = b->base_offset + b->last_offset_delta + 1;
 }
 
-/* --- positions ------------------------------------------------------------------------------- */
+/* --- positions --------------------------------------------------------------- */
 
 err segment_batch_at(const struct segment *seg, uint32_t pos, struct batch *out)
 {
@@ -423,8 +423,7 @@ err segment_extend(struct segment *seg, const struct segment_span *span, uint32_
     return OK;
 }
 
-/* --- preparing ---------------------------------------------------------------------------------
- */
+/* --- preparing --------------------------------------------------------------- */
 
 static bool load_indexes(struct segment *seg)
 {
@@ -522,8 +521,7 @@ err segment_prepare(struct segment *seg, const struct segment_opts *opts, uint32
     return e;
 }
 
-/* --- cutting, sealing
- * ----------------------------------------------------------------------------- */
+/* --- cutting, sealing -------------------------------------------------------- */
 
 /* The prefix in a new file, which takes the old one's name: those who read keep the old one. */
 static err cut_by_copy(struct segment *seg, uint32_t pos)

@@ -122,7 +122,7 @@ err segment_remove(const struct segment_dir *dir, int64_t base_offset, bool late
 err segment_sync_indexes(const struct segment_dir *dir, int64_t base_offset) MUST_USE;
 err segment_drop_indexes(const struct segment_dir *dir, int64_t base_offset) MUST_USE;
 
-/* --- positions; the segment is mapped and prepared ------------------------------------------ */
+/* --- positions; the segment is mapped and prepared --------------------------- */
 /* The batch at a position below size. E_CORRUPT: shape or header checksum is wrong, or it does not
  * end within. */
 err segment_batch_at(const struct segment *seg, uint32_t pos, struct batch *out) MUST_USE;

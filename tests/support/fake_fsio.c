@@ -61,7 +61,7 @@ struct fake_fsio {
     size_t mapping_count, mapping_capacity, open_count;
 };
 
-/* --- inodes ---------------------------------------------------------------------------- */
+/* --- inodes ------------------------------------------------------------------ */
 
 static struct inode *inode_new(bool is_dir)
 {
@@ -160,7 +160,7 @@ static void names_copy(struct names *to, const struct names *from)
     *to = copy;
 }
 
-/* --- paths ---------------------------------------------------------------------------------- */
+/* --- paths ------------------------------------------------------------------- */
 
 /* The directory that holds, or would hold, the last name of a path. NULL: there is none. */
 static struct inode *parent_of(const struct fake_fsio *w, const char *path, char name[NAME_SIZE])
@@ -196,8 +196,7 @@ static struct inode *lookup(const struct fake_fsio *w, const char *path)
     return name[0] ? names_get(&parent->now, name) : parent;
 }
 
-/* --- bytes -------------------------------------------------------------------------------------
- */
+/* --- bytes ------------------------------------------------------------------- */
 
 static void mark_dirty(struct inode *n, uint64_t from, uint64_t to)
 {
@@ -262,8 +261,7 @@ static void lose_bytes(struct inode *n)
         n->dirty[s] = 0;
 }
 
-/* --- faults --------------------------------------------------------------------------------------
- */
+/* --- faults ------------------------------------------------------------------ */
 
 enum gate { GO, GO_AND_DIE, FAIL, FAIL_HALF, FAIL_NO_SPACE };
 
@@ -314,8 +312,7 @@ static err leave(struct fake_fsio *w, err e)
     return e;
 }
 
-/* --- the door
- * --------------------------------------------------------------------------------------- */
+/* --- the door ---------------------------------------------------------------- */
 
 static err fake_open(const struct fsio *io, const char *path, unsigned flags,
                      struct fsio_file **out)
@@ -660,8 +657,7 @@ static int64_t fake_clock_us(const struct fsio *io)
     return now_us;
 }
 
-/* --- the world
- * ------------------------------------------------------------------------------------------ */
+/* --- the world --------------------------------------------------------------- */
 
 static void put_boot_id(struct fake_fsio *w)
 {
@@ -756,8 +752,7 @@ void fake_fsio_set_cold(struct fake_fsio *w, bool is_cold)
     w->is_cold = is_cold;
 }
 
-/* --- after a crash
- * ------------------------------------------------------------------------------------------ */
+/* --- after a crash ----------------------------------------------------------- */
 
 /* How much of a file's unsynced sectors is kept: none, all, those up to one, those from one on, or
  * any. */
@@ -856,8 +851,7 @@ void fake_fsio_crash(struct fake_fsio *w, enum fake_crash how, struct rng *rng)
     put_boot_id(w);
 }
 
-/* --- from outside
- * ---------------------------------------------------------------------------------------------- */
+/* --- from outside ------------------------------------------------------------ */
 
 bool fake_fsio_has(const struct fake_fsio *w, const char *path)
 {

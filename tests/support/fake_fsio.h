@@ -28,7 +28,7 @@ struct fake_fsio *fake_fsio_new(void);
 void fake_fsio_free(struct fake_fsio *w);
 const struct fsio *fake_fsio_io(struct fake_fsio *w);
 
-/* --- faults ------------------------------------------------------------------------- */
+/* --- faults ------------------------------------------------------------------ */
 enum fake_fault {
     FAKE_FAIL,     /* E_STORAGE, without effect */
     FAKE_NO_SPACE, /* E_NO_SPACE from what needs space; a write gets half of its way. Else as
@@ -57,7 +57,7 @@ enum fake_crash {
 /* Restarts the world. All files must have been closed, all maps unmapped. */
 void fake_fsio_crash(struct fake_fsio *w, enum fake_crash how, struct rng *rng);
 
-/* --- a look from outside; not counted, never fails ---------------------------------------- */
+/* --- a look from outside; not counted, never fails --------------------------- */
 /* A file's bytes as the process sees them; may be changed in place (then it is durable damage: both
  * sides). */
 bool fake_fsio_has(const struct fake_fsio *w, const char *path);

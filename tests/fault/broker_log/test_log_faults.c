@@ -60,8 +60,7 @@ static void on_flushed(void *arg, struct log *g, err e)
         book(r, g)->flushed = log_flushed_offset(g);
 }
 
-/* --- the script's steps; each goes on whatever happens, as a broker would
- * ------------------------- */
+/* --- the script's steps; each goes on whatever happens, as a broker would ---- */
 
 static void append(struct run *r, uint32_t partition, uint32_t batches, int32_t epoch)
 {
@@ -112,15 +111,7 @@ static void truncate_to(struct run *r, uint32_t partition, int64_t offset)
 
 static void checkpoint(struct run *r)
 {
-    for (size_t i = 0; i < r->w.count; i++)
-        err_ignore(log_checkpoint(r->w.logs[i]), "it may be the one that fails");
-    if (log_dir_is_fenced(r->w.dir))
-        return;
-    if (points_sync(log_dir_points(r->w.dir)) != OK) {
-        log_dir_fence(r->w.dir, E_STORAGE);
-        return;
-    }
-    if (fake_fsio_is_dead(r->w.fs))
+    if (log_dir_checkpoint(r->w.dir, r->w.logs, r->w.count) != OK || fake_fsio_is_dead(r->w.fs))
         return;
     for (size_t i = 0; i < r->w.count; i++)
         book(r, r->w.logs[i])->start = log_start_offset(r->w.logs[i]);
@@ -235,8 +226,7 @@ static void script(struct run *r)
     append(r, 0, 4, 6);
 }
 
-/* --- what must hold
- * ---------------------------------------------------------------------------------- */
+/* --- what must hold ---------------------------------------------------------- */
 
 struct check {
     struct run *r;

@@ -141,8 +141,8 @@ static UNUSED err world_close(struct world *w)
         log_unlock(w->logs[i]);
     }
     err e = log_dir_flush_all(w->dir, w->logs, w->count);
-    for (size_t i = 0; i < w->count && e == OK; i++)
-        e = log_checkpoint(w->logs[i]);
+    if (e == OK)
+        e = log_dir_checkpoint(w->dir, w->logs, w->count);
     if (e == OK)
         e = log_dir_write_marker(w->dir, w->logs, w->count);
     return e;
@@ -153,7 +153,7 @@ static UNUSED err world_flush(struct world *w)
     return flusher_run_now(log_dir_flusher(w->dir));
 }
 
-/* --- batches ------------------------------------------------------------------------------ */
+/* --- batches ----------------------------------------------------------------- */
 
 struct made_batch {
     uint8_t bytes[WORLD_BATCH_MAX]; /* canonical; offset and epoch not stamped */
@@ -209,7 +209,7 @@ static UNUSED err world_append(struct log *g, uint32_t count, size_t value_size,
     return e;
 }
 
-/* --- reading back ---------------------------------------------------------------------------- */
+/* --- reading back ------------------------------------------------------------ */
 
 static UNUSED err world_read(struct log *g, int64_t offset, size_t max_bytes, struct log_view *v)
 {
