@@ -120,8 +120,8 @@ def run_program(variant, program, case):
                          f'T={program.removeprefix("tests/").replace("/test_", "/")}')
     last = None
     for line in output.splitlines():
-        match = re.match(r'\[ *(RUN|OK|FAILED|ERROR|SKIPPED) *\] (\w+)$', line)
-        if not match:
+        match = re.match(r'\[ *(RUN|OK|FAILED|SKIPPED) *\] (.+)$', line)
+        if not match or re.match(r'\d+ test\(s\)', match.group(2)):
             continue
         kind, name = match.groups()
         if kind == 'RUN':
@@ -138,6 +138,8 @@ def run_program(variant, program, case):
         result.failed.append(f'{last or "program"} (no end after {PROGRAM_DEADLINE_S * slow:.0f} s)')
     elif status != 0 and (last or not result.failed):
         result.failed.append(f'{last or "program"} (exit status {status})')
+    if not (result.passed or result.failed or result.skipped or case):
+        result.failed.append('program (ran no test)')
     if result.failed:
         result.hint += f'   [files kept in {directory}]'
     else:
