@@ -549,5 +549,9 @@ void changes_add(struct changes *c, const struct change *change)
 
 bool changes_reach_back_to(const struct changes *c, uint64_t version)
 {
-    return c->count > 0 && c->ring[0].version <= version;
+    if (c->count == 0)
+        return false;
+    /* A full ring may have lost others of its oldest version. */
+    const uint64_t whole_from = c->ring[0].version + (c->count == CHANGES_MAX);
+    return whole_from <= version + 1;
 }

@@ -328,6 +328,10 @@ static void the_ring_keeps_the_newest_changes(void **state)
             assert_int_equal(back.ring[i].topic_id.bytes[0], (uint8_t)v);
     }
     assert_true(changes_reach_back_to(&back, 700 - CHANGES_MAX + 1));
+    back.count--; /* never full: nothing was lost */
+    assert_true(changes_reach_back_to(&back, 700 - CHANGES_MAX));
+    assert_false(changes_reach_back_to(&back, 700 - CHANGES_MAX - 1));
+    back.count++;
     assert_false(changes_reach_back_to(&back, 700 - CHANGES_MAX));
     buf_deinit(&node);
 }
