@@ -12,6 +12,7 @@ struct partition {
     struct partition_conf conf;
     struct partition_role role;
     int64_t high_watermark;
+    int64_t epoch_start;  /* the log's end when this leadership began */
     struct waitq waiting; /* for the high watermark */
     err stopped;          /* OK: not */
 };
@@ -132,8 +133,10 @@ err partition_set_role(struct partition *p, const struct partition_role *role)
                         (role->leader_epoch == p->role.leader_epoch &&
                          role->partition_epoch < p->role.partition_epoch);
     if (p->stopped == OK && !is_old) {
-        if (role->is_leader && role->leader_epoch != p->role.leader_epoch)
+        if (role->is_leader && role->leader_epoch != p->role.leader_epoch) {
             e = log_begin_epoch(p->log, role->leader_epoch);
+            p->epoch_start = log_end_offset(p->log);
+        }
         if (!role->is_leader && p->role.is_leader)
             waitq_complete_all(&p->waiting, E_NOT_LEADER, &fired);
         p->role = *role;
@@ -275,7 +278,8 @@ void partition_ends(struct partition *p, struct partition_ends *out)
                                    .size_bytes = log_size_bytes(p->log),
                                    .segment_count = log_segment_count(p->log),
                                    .leader_epoch = p->role.leader_epoch,
-                                   .is_leader = p->role.is_leader};
+                                   .is_leader = p->role.is_leader,
+                                   .is_settled = p->high_watermark >= p->epoch_start};
     log_unlock(p->log);
 }
 

@@ -104,6 +104,8 @@ struct partition_ends {
     size_t segment_count;
     int32_t leader_epoch;
     bool is_leader;
+    bool is_settled; /* the high watermark has reached where this leadership began (rule L2): until
+                        then a former leader may have shown a higher one */
 };
 void partition_ends(struct partition *p, struct partition_ends *out);
 /* E_OFFSET_OUT_OF_RANGE: above the high watermark. -1: the high watermark. */

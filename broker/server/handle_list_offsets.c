@@ -57,7 +57,9 @@ static void ask(struct list_op *op, struct asked *a, const struct partition_name
     partition_ends(a->p, &ends);
     a->high_watermark = ends.high_watermark;
     a->found = (struct log_found){.timestamp = -1, .leader_epoch = ends.leader_epoch};
-    if (a->timestamp == TIMESTAMP_LATEST) {
+    if (!ends.is_settled && a->timestamp != TIMESTAMP_EARLIEST) {
+        a->error = E_OFFSET_NOT_AVAILABLE;
+    } else if (a->timestamp == TIMESTAMP_LATEST) {
         a->found.offset = ends.high_watermark;
     } else if (a->timestamp == TIMESTAMP_EARLIEST) {
         a->found.offset = ends.log_start_offset;
