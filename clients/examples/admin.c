@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Creates a topic, describes the cluster, and deletes the topic again.
+ * Creates a topic, describes it, and deletes it again. Servers are those of SLUICE_BOOTSTRAP, else
+ * localhost:9290.
  *
- *     admin BOOTSTRAP TOPIC PARTITIONS
+ *     admin [TOPIC [PARTITIONS]]
  */
 #include <sluice/sluice.h>
 
@@ -44,20 +45,25 @@ static int run(sluice_admin *admin, const char *name, int32_t partitions,
     return sluice_admin_delete_topics(admin, &name, 1, SLUICE_TIMEOUT_DEFAULT, NULL, error);
 }
 
+/* The same default as the `sluice` command. */
+static const char *bootstrap(void)
+{
+    const char *servers = getenv("SLUICE_BOOTSTRAP");
+    return servers ? servers : "localhost:9290";
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: %s BOOTSTRAP TOPIC PARTITIONS\n", argv[0]);
-        return 2;
-    }
+    const char *topic = argc > 1 ? argv[1] : "example";
+    const int partitions = argc > 2 ? atoi(argv[2]) : 3;
     struct sluice_error error;
     sluice_config *config = sluice_config_new();
-    sluice_config_set(config, "bootstrap.servers", argv[1]);
+    sluice_config_set(config, "bootstrap.servers", bootstrap());
     sluice_admin *admin;
     int code = sluice_admin_new(config, &admin, &error);
     sluice_config_free(config);
     if (code == SLUICE_OK) {
-        code = run(admin, argv[2], atoi(argv[3]), &error);
+        code = run(admin, topic, partitions, &error);
         sluice_admin_free(admin);
     }
     if (code != SLUICE_OK)

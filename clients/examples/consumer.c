@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Prints all records of a topic, from the beginning to what was the end, one a line:
- * partition, offset, key, value. Ctrl-C ends it earlier.
+ * partition, offset, key, value. Ctrl-C ends it earlier. Servers are those of SLUICE_BOOTSTRAP,
+ * else localhost:9290.
  *
- *     consumer BOOTSTRAP TOPIC
+ *     consumer [TOPIC]
  */
 #include <sluice/sluice.h>
 
@@ -61,15 +62,19 @@ static int assign_all(const char *topic, int32_t partitions, struct sluice_error
     return code;
 }
 
+/* The same default as the `sluice` command. */
+static const char *bootstrap(void)
+{
+    const char *servers = getenv("SLUICE_BOOTSTRAP");
+    return servers ? servers : "localhost:9290";
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: %s BOOTSTRAP TOPIC\n", argv[0]);
-        return 2;
-    }
+    const char *topic = argc > 1 ? argv[1] : "example";
     struct sluice_error error;
     sluice_config *config = sluice_config_new();
-    sluice_config_set(config, "bootstrap.servers", argv[1]);
+    sluice_config_set(config, "bootstrap.servers", bootstrap());
     sluice_config_set(config, "enable.partition.eof", "true");
     int code = sluice_consumer_new(config, &consumer, &error);
     sluice_config_free(config);
@@ -80,10 +85,9 @@ int main(int argc, char **argv)
     signal(SIGINT, on_interrupt);
 
     int32_t partitions = 0;
-    code =
-        sluice_consumer_partitions(consumer, argv[2], SLUICE_TIMEOUT_DEFAULT, &partitions, &error);
+    code = sluice_consumer_partitions(consumer, topic, SLUICE_TIMEOUT_DEFAULT, &partitions, &error);
     if (code == SLUICE_OK)
-        code = assign_all(argv[2], partitions, &error);
+        code = assign_all(topic, partitions, &error);
     if (code == SLUICE_OK)
         code = read_all(partitions, &error);
     if (code != SLUICE_OK && code != SLUICE_E_CANCELLED)

@@ -2,9 +2,10 @@
 /*
  * Sends records to a topic and tells how each of them ended.
  *
- *     producer BOOTSTRAP TOPIC COUNT
+ *     producer [TOPIC [COUNT]]
  *
- * Exit status 0 only if every record was acknowledged.
+ * Servers are those of SLUICE_BOOTSTRAP, else localhost:9290. Exit status 0 only if every record
+ * was acknowledged.
  */
 #include <sluice/sluice.h>
 
@@ -22,18 +23,22 @@ static void on_delivery(void *user, const struct sluice_delivery *delivery)
         ++*acknowledged;
 }
 
+/* The same default as the `sluice` command. */
+static const char *bootstrap(void)
+{
+    const char *servers = getenv("SLUICE_BOOTSTRAP");
+    return servers ? servers : "localhost:9290";
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: %s BOOTSTRAP TOPIC COUNT\n", argv[0]);
-        return 2;
-    }
-    const long count = atol(argv[3]);
+    const char *topic = argc > 1 ? argv[1] : "example";
+    const long count = argc > 2 ? atol(argv[2]) : 1000;
     long acknowledged = 0;
     struct sluice_error error;
 
     sluice_config *config = sluice_config_new();
-    sluice_config_set(config, "bootstrap.servers", argv[1]);
+    sluice_config_set(config, "bootstrap.servers", bootstrap());
     sluice_config_set(config, "compression.type", "zstd");
     sluice_config_set(config, "linger.ms", "10");
 
@@ -50,7 +55,7 @@ int main(int argc, char **argv)
     for (long i = 0; i < count && code == SLUICE_OK; i++) {
         char key[32], value[64];
         const struct sluice_record record = {
-            .topic = argv[2],
+            .topic = topic,
             .key = key,
             .key_size = (size_t)snprintf(key, sizeof key, "key-%ld", i % 10),
             .value = value,
