@@ -65,6 +65,7 @@ static void observed(struct controller *c)
     drop_observing(c);
     c->is_observing = false;
     refill_live(c);
+    c->must_compare = true;
     mark_all_stale(c);
     if (c->must_observe)
         brokers_observe(c);
@@ -144,6 +145,7 @@ void brokers_reset(struct controller *c)
     timer_stop(c->loop, &c->observe_again);
     c->is_observing = false;
     c->must_observe = false;
+    c->must_compare = false;
     c->must_announce = false;
     cluster_unref(c->observed);
     c->observed = NULL;
@@ -198,11 +200,12 @@ static struct topic *reelect(struct controller *c, const struct topic *t)
 
 bool brokers_have_work(const struct controller *c)
 {
-    return c->stale_count > 0 || c->must_announce;
+    return c->must_compare || c->must_announce || c->stale_count > 0;
 }
 
 void brokers_decide_again(struct controller *c)
 {
+    c->must_compare = true;
     c->must_announce = true;
     mark_all_stale(c);
 }
@@ -212,6 +215,7 @@ void brokers_decide(struct controller *c, struct write *w)
     const struct cluster *before = cluster_ref(c->img);
     cluster_diff_brokers(before, c->observed, announce, w);
     cluster_unref(before);
+    c->must_compare = false;
     if (c->must_announce) {
         const struct broker *self = cluster_broker(c->observed, c->opts.broker_id);
         write_broker(w, c->opts.broker_id, self != NULL ? broker_ref(self) : NULL);

@@ -102,6 +102,7 @@ struct controller {
     struct live_brokers live; /* the same, as the elections want it */
     bool is_observing;        /* reading /brokers/ids */
     bool must_observe;        /* again, when that is done */
+    bool must_compare;        /* what is observed with what is announced */
     bool must_announce;       /* that this broker is the controller now */
     struct timer observe_again;
     struct reading *observing;
