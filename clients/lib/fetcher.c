@@ -285,6 +285,13 @@ static void on_fetched(void *arg, err e, struct slice response)
     request_free(q);
 }
 
+/* Whether this is the end is what the application waits to hear: a fetch that parks would keep it
+ * waiting. */
+static bool asks_for_end(const sluice_consumer *c, const struct feed *f)
+{
+    return c->settings.consumer.tell_end && f->end_told_at != f->fetch_at && f->high != f->fetch_at;
+}
+
 static void fetch_send(struct request_of_feeds *q)
 {
     sluice_consumer *c = q->c;
@@ -293,6 +300,7 @@ static void fetch_send(struct request_of_feeds *q)
     qsort(q->entries, q->count, sizeof *q->entries, entry_order);
     const struct topic *before = NULL;
     uint64_t bytes = 0;
+    bool waits = true;
     for (size_t i = 0; i < q->count; i++) {
         const struct feed *f = q->entries[i].feed;
         parts[i] = (struct fetch_part){.first_of_topic = f->topic != before,
@@ -303,10 +311,11 @@ static void fetch_send(struct request_of_feeds *q)
                                        .max_bytes = (uint32_t)q->entries[i].reserved,
                                        .leader_epoch = epoch_of(f)};
         before = f->topic;
+        waits &= !asks_for_end(c, f);
         bytes += q->entries[i].reserved;
     }
     const struct fetch_request request = {
-        .max_wait_ms = s->consumer.fetch_wait_ms,
+        .max_wait_ms = waits ? s->consumer.fetch_wait_ms : 0,
         .min_bytes = s->consumer.fetch_min_bytes,
         .max_bytes =
             bytes < s->consumer.fetch_max_bytes ? (uint32_t)bytes : s->consumer.fetch_max_bytes,

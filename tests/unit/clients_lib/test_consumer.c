@@ -230,7 +230,10 @@ static void the_end_is_told_once_each_time(void **state)
     sluice_config_set(w->config, "enable.partition.eof", "true");
     sluice_consumer *c = world_consumer(w);
     assign(w, c, "t", 0, SLUICE_OFFSET_BEGINNING);
+    const int64_t before_us = fake_world_now_us(w->w);
     assert_int_equal(expect_event(w, c, SLUICE_EVENT_END, NULL).offset, 0);
+    /* At once, not when a parked fetch ends. */
+    assert_true(fake_world_now_us(w->w) - before_us < SECOND / 10);
     struct sluice_poll poll;
     assert_sluice(w, sluice_consumer_poll(c, 2000, &poll, &w->error));
     assert_int_equal(poll.event_count, 0);
