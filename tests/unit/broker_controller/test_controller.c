@@ -850,6 +850,33 @@ static void a_lost_answer_is_settled_by_reading_back(void **state)
     assert_int_equal(controller_epoch(elected(cw)->controller), 1);
 }
 
+/* /changes moved by one, as mine would have moved it, but it was the write of another controller.
+ */
+static void anothers_write_is_not_taken_for_ones_own(void **state)
+{
+    struct cluster_world *cw = *state;
+    struct member *m = elected(cw);
+    const struct uuid theirs = numbered_id(1);
+    Sluice__CreateTopicsRequest req = SLUICE__CREATE_TOPICS_REQUEST__INIT;
+    Sluice__NewTopic nt = SLUICE__NEW_TOPIC__INIT;
+    Sluice__NewTopic *list[] = {&nt};
+    nt.name = str("mine");
+    req.topic = list;
+    req.n_topic = 1;
+    struct outcome o = {0};
+    coord_model_lose_next_write(m->p.c, LOSS_BEFORE_EFFECT, PATH_CHANGES);
+    controller_submit(m->controller, API_CREATE_TOPICS, &req, on_topics, &o);
+    world_until(cw->w, coord_state(m->p.c) != COORD_CONNECTED);
+    coord_model_cut(m->p.c);
+    poke(cw->w, COORD_SET, PATH_CONTROLLER_EPOCH, slice_of(NULL, 0), 1);
+    poke_change(cw->w, &theirs, NO_BROKER);
+    coord_model_heal(m->p.c);
+    finish(cw, &o);
+    assert_true(o.e == E_NOT_CONTROLLER || o.errors[0] == E_TIMED_OUT);
+    world_until(cw->w, elected(cw) != NULL);
+    assert_null(topic_in(cw, "mine"));
+}
+
 static void another_hand_in_the_tree_is_noticed(void **state)
 {
     struct cluster_world *cw = *state;
@@ -1015,6 +1042,7 @@ int main(int argc, char **argv)
         ONE(a_broker_that_bounced_leads_under_its_new_life),
         THREE(a_stale_incarnation_fails_the_write_and_is_looked_at_again),
         ONE(a_lost_answer_is_settled_by_reading_back),
+        ONE(anothers_write_is_not_taken_for_ones_own),
         ONE(another_hand_in_the_tree_is_noticed),
         ONE(without_the_store_requests_end_in_their_time),
         THREE(who_is_not_the_controller_says_so),
