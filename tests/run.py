@@ -148,38 +148,42 @@ def run_program(variant, program, case):
 
 
 def run_system(module, case):
-    """All of tests/system through pytest, which prints its own progress."""
+    """Results of tests/system, one for each file; pytest prints its own progress."""
     path = os.path.join(ROOT, 'tests', 'system')
     if not glob.glob(os.path.join(path, 'test_*.py')):
-        return None
+        return []
     target = path
     if module:
-        target = os.path.join(path, module if module.startswith('test_') else 'test_' + module)
-        target += '' if target.endswith('.py') else '.py'
-    with tempfile.NamedTemporaryFile(suffix='.xml') as report:
+        target = os.path.join(path, 'test_' + module.removeprefix('test_').removesuffix('.py') + '.py')
+    results = {}
+    with tempfile.NamedTemporaryFile(suffix='.xml') as xml_file:
         command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '--junitxml',
-                   report.name, target] + (['-k', case.strip('*')] if case else [])
-        start = time.monotonic()
+                   xml_file.name, target] + (['-k', case.strip('*')] if case else [])
         process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdin=subprocess.DEVNULL)
         try:
             status = process.wait(SYSTEM_DEADLINE_S)
         except subprocess.TimeoutExpired:
             stop(process)
             status = None
-        result = Result('system', seconds=time.monotonic() - start, hint='make system T=system/MODULE')
         try:
-            for node in xml.etree.ElementTree.parse(report.name).iter('testcase'):
-                if node.find('failure') is not None or node.find('error') is not None:
-                    result.failed.append(f"{node.get('classname')}.{node.get('name')}")
-                elif node.find('skipped') is not None:
-                    result.skipped += 1
-                else:
-                    result.passed += 1
+            nodes = list(xml.etree.ElementTree.parse(xml_file.name).iter('testcase'))
         except xml.etree.ElementTree.ParseError:
-            pass
-    if status != 0 and not result.failed:
-        result.failed.append(f'pytest (exit status {status})')
-    return result
+            nodes = []
+    for node in nodes:
+        name = node.get('classname').split('.')[-1].removeprefix('test_')
+        result = results.setdefault(name, Result('system/' + name, hint=f'make system T=system/{name}/TEST'))
+        result.seconds += float(node.get('time') or 0)
+        if node.find('failure') is not None or node.find('error') is not None:
+            if node.get('name') not in result.failed:
+                result.failed.append(node.get('name'))
+        elif node.find('skipped') is not None:
+            result.skipped += 1
+        else:
+            result.passed += 1
+    # 5: nothing was selected, which the caller notices.
+    if status not in (0, 5) and not any(r.failed for r in results.values()):
+        results[''] = Result('system', failed=[f'pytest (exit status {status})'])
+    return list(results.values())
 
 
 def report(results):
@@ -213,9 +217,7 @@ def run_tests(variant, suites, text):
             show(result)
             results.append(result)
     if 'system' in suites and (suite == 'system' or not text):
-        result = run_system(module, case)
-        if result:
-            results.append(result)
+        results += run_system(module, case)
     if text and not any(r.passed or r.failed or r.skipped for r in results):
         print(f'no test is named {text}', file=sys.stderr)
         return 1
