@@ -763,18 +763,11 @@ struct tearing {
 
 static bool coin(const struct tearing *t)
 {
-    return t->how == FAKE_KILL || (t->how == FAKE_LOSE_SOME && rng_below(t->rng, 2));
+    return t->how == FAKE_LOSE_SOME && rng_below(t->rng, 2);
 }
 
 static void crash_file(struct inode *n, const struct tearing *t)
 {
-    if (t->how == FAKE_KILL) {
-        set_disk_size(n, n->size);
-        if (n->size)
-            memcpy(n->disk, n->bytes, n->size);
-        lose_bytes(n);
-        return;
-    }
     uint64_t size = n->disk_size;
     if (t->how == FAKE_LOSE_SOME && n->size != n->disk_size) {
         const uint64_t low = n->size < n->disk_size ? n->size : n->disk_size;
@@ -842,7 +835,8 @@ void fake_fsio_crash(struct fake_fsio *w, enum fake_crash how, struct rng *rng)
     CHECK(w->open_count == 0);
     CHECK(w->mapping_count == 0);
     const struct tearing t = {.how = how, .rng = rng};
-    crash_dir(w->root, &t);
+    if (how != FAKE_KILL) /* the kernel lives on, with all that it has not written yet */
+        crash_dir(w->root, &t);
     w->is_dead = false;
     w->fault_op = UINT64_MAX;
     w->is_full = false;
@@ -876,17 +870,21 @@ void fake_fsio_put(struct fake_fsio *w, const char *path, struct slice bytes)
         name[size] = '\0';
         const bool is_last = at[size] == '\0';
         struct inode *n = names_get(&dir->now, name);
-        if (!n || is_last) {
-            n = inode_new(!is_last);
-            names_set(&dir->now, name, n);
-        }
-        names_set(&dir->durable, name, n);
         if (is_last) {
+            n = inode_new(
+                false); /* filled first: bytes may be those of the file that it replaces */
             if (bytes.size)
                 write_bytes_at(n, bytes.data, bytes.size, 0);
             sync_bytes(n);
-            return;
+        } else if (!n) {
+            n = inode_new(true);
         }
+        ref(n);
+        names_set(&dir->now, name, n);
+        names_set(&dir->durable, name, n);
+        unref(n);
+        if (is_last)
+            return;
         CHECK(n->is_dir);
         dir = n;
         at += size + 1;
