@@ -16,7 +16,7 @@ void progress_start(struct progress *p, uint64_t total)
         .is_on = total > 0 && isatty(STDERR_FILENO),
         .total = total,
         .started_ns = now,
-        .drawn_ns = now,
+        .drawn_ns = now - REDRAW_NS,
     };
 }
 
@@ -40,7 +40,7 @@ void progress_show(struct progress *p, uint64_t done, uint64_t records)
     p->drawn_ns = now;
     char bar[BAR_WIDTH + 1];
     const double share = done >= p->total ? 1 : (double)done / (double)p->total;
-    const double seconds = (double)(now - p->started_ns) / 1e9;
+    const double seconds = (double)(now - p->started_ns + 1) / 1e9;
     progress_bar(bar, BAR_WIDTH, share);
     fprintf(stderr, "\r[%s] %3.0f %%  %llu records  %.1f MB/s \x1b[K", bar, share * 100,
             (unsigned long long)records, (double)done / 1e6 / seconds);
