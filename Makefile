@@ -209,6 +209,8 @@ $(B)/tests/fuzz/$(subst /,_,$(1))/fuzz_%: $(B)/obj/tests/fuzz/$(subst /,_,$(1))/
 	$$(call say,LINK,$$@)$(CC) $(ALL_LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) $(DAEMON_LIBS)
 endef
 $(foreach r,$(ROOMS),$(eval $(call fuzz_rule,$(r))))
+# A client and its servers in virtual time.
+$(B)/tests/fuzz/clients_lib/fuzz_client: $(SUPPORT_LIB)
 
 FUZZERS := $(patsubst %.c,build/fuzz/%,$(wildcard tests/fuzz/*/fuzz_*.c))
 

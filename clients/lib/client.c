@@ -14,6 +14,7 @@
 
 enum {
     METADATA_BYTES_MAX = 256 * MIB, /* of an unpacked answer */
+    NODES_MAX = 10000,              /* brokers ever heard of; more are not believed */
     WATCH_WAIT_MS = 30000
 };
 
@@ -89,6 +90,8 @@ void client_learn_broker(struct client *cl, int32_t id, struct slice host, uint1
     memcpy(address.host, host.data, host.size);
     struct node *n = node_find(cl, id);
     if (!n) {
+        if (HASH_COUNT(cl->nodes) >= NODES_MAX)
+            return;
         n = MEM_NEW(struct node);
         *n = (struct node){.id = id, .address = address, .client = cl};
         link_init(&n->link, cl->loop, cl->settings, cl->rng, &n->address, 1, on_node_change, n);

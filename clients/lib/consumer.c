@@ -457,6 +457,12 @@ static err batch_enter(sluice_consumer *c, struct feed *f)
     return e;
 }
 
+/* A damaged or hostile batch may hold any two numbers. */
+static int64_t sum_wrapped(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a + (uint64_t)b);
+}
+
 /* Views of the records left in the present batch. E_END: no more there. */
 static err batch_read_views(sluice_consumer *c, struct feed *f)
 {
@@ -468,6 +474,10 @@ static err batch_read_views(sluice_consumer *c, struct feed *f)
     const size_t before = c->message_count;
     while (c->message_count < max && !(e = record_next(&f->records, &v))) {
         const int64_t offset = f->base_offset + v.offset_delta;
+        if (offset >= f->end_offset) {
+            e = E_CORRUPT;
+            break;
+        }
         if (offset < f->position)
             continue;
         *m++ = (struct sluice_message){
@@ -475,8 +485,8 @@ static err batch_read_views(sluice_consumer *c, struct feed *f)
             .partition = f->partition,
             .leader_epoch = f->leader_epoch,
             .offset = offset,
-            .timestamp_ms =
-                f->is_append_time ? f->append_timestamp : f->base_timestamp + v.timestamp_delta,
+            .timestamp_ms = f->is_append_time ? f->append_timestamp
+                                              : sum_wrapped(f->base_timestamp, v.timestamp_delta),
             .key = v.key.data,
             .key_size = v.key.size,
             .value = v.value.data,

@@ -166,19 +166,24 @@ static bool wants_refresh(const struct wire_error *w)
  * -----------------------------------------------------------------------------------------------
  */
 
-/* How far whole batches go, and the offset behind the last. E_CORRUPT: not one. */
+/* How far whole batches go, and the offset behind the last. E_CORRUPT: not one.
+ * E_UNSUPPORTED_VERSION: the first is of a format that this library does not know. */
 static err batches_measure(struct slice batches, int64_t fetch_at, size_t *size,
                            int64_t *next_offset)
 {
     size_t at = 0;
     int64_t next = fetch_at;
+    err e = OK;
     while (at < batches.size) {
         struct batch b;
-        if (batch_read_canonical(slice_sub(batches, at, SIZE_MAX), &b))
+        e = batch_read_canonical(slice_sub(batches, at, SIZE_MAX), &b);
+        if (e)
             break;
         at += b.size;
         next = b.base_offset + b.last_offset_delta + 1;
     }
+    if (at == 0 && e == E_UNSUPPORTED_VERSION)
+        return e;
     if (at == 0 || next <= fetch_at)
         return E_CORRUPT;
     *size = at;
@@ -191,9 +196,10 @@ static void feed_take(sluice_consumer *c, struct feed *f, const struct fetch_res
 {
     size_t size;
     int64_t next_offset;
-    if (batches_measure(r->batches, f->fetch_at, &size, &next_offset)) {
-        const struct wire_error why = wire_error_of(E_CORRUPT);
-        feed_try_again(c, f, &why, "fetch", n);
+    const err e = batches_measure(r->batches, f->fetch_at, &size, &next_offset);
+    if (e) {
+        const struct wire_error why = wire_error_of(e);
+        feed_error(c, f, &why, "fetch", n);
         return;
     }
     struct chunk *chunk = chunk_take(c, size);

@@ -48,12 +48,12 @@ int32_t partition_draw(const struct partition_load *loads, size_t count, bool ad
     for (size_t i = 0; i < count; i++)
         total += (uint64_t)most + 1 - loads[i].waiting;
     uint64_t ticket = rng_below(rng, total);
-    for (size_t i = 0; i < count; i++) {
+    /* The ticket is below the sum of the weights. */
+    for (size_t i = 0;; i++) {
+        CHECK(i < count);
         const uint64_t weight = (uint64_t)most + 1 - loads[i].waiting;
         if (ticket < weight)
             return loads[i].partition;
         ticket -= weight;
     }
-    CHECK(!"the ticket is below the sum of the weights");
-    return -1;
 }

@@ -22,6 +22,9 @@
 #include "proto/wire/batch.h"
 #include "proto/wire/produce.h"
 
+/* What a broker calls an offset may be any number: counting on from it must stay possible. */
+#define OFFSET_MAX (INT64_MAX / 2)
+
 /* Parcels of one lane in a request. */
 struct part {
     struct lane *lane;
@@ -518,6 +521,8 @@ static void outcomes_read(struct dispatch *d, struct slice body, struct outcome 
             (struct outcome){.error = wire_error_result(r.error, r.error_class, r.error_message),
                              .base_offset = r.error ? -1 : r.base_offset,
                              .log_append_time_ms = r.error ? -1 : r.log_append_time_ms};
+        if (r.base_offset < 0 || r.base_offset > OFFSET_MAX)
+            outcomes[i].base_offset = -1;
         if (r.error && r.leader_id >= 0)
             client_hint_leader(cl, t->topic, part->lane->partition, r.leader_id, r.leader_host,
                                r.leader_port, r.leader_epoch);
