@@ -286,8 +286,21 @@ def test_broker_configs(broker, client):
     assert entries["data.dirs"].read_only
     with refused("INVALID_CONFIG", "data.dirs"):
         client.alter_configs(broker_id, {"data.dirs": "/elsewhere"}, resource=configs_pb2.RESOURCE_BROKER)
-    with pytest.raises(SluiceError):
+    with refused("BROKER_NOT_AVAILABLE"):
         client.describe_configs("999", configs_pb2.RESOURCE_BROKER)
+    with refused("INVALID_REQUEST"):
+        client.describe_configs("nobody", configs_pb2.RESOURCE_BROKER)
+
+
+def test_broker_configs_change_while_it_runs(client, topic):
+    broker_id = str(client.metadata().broker[0].id)
+    client.alter_configs(broker_id, {"message.max.bytes": 1000}, resource=configs_pb2.RESOURCE_BROKER)
+    entry = client.describe_configs(broker_id, configs_pb2.RESOURCE_BROKER)["message.max.bytes"]
+    assert (entry.value, entry.source) == ("1000", configs_pb2.SOURCE_DYNAMIC_BROKER)
+    assert client.describe_configs(topic)["max.message.bytes"].value == "1000"
+    eventually(lambda: not accepted(client, topic, 2000), what="the broker's new default is in force")
+    client.alter_configs(broker_id, delete=["message.max.bytes"], resource=configs_pb2.RESOURCE_BROKER)
+    eventually(lambda: accepted(client, topic, 2000), what="the old default is back")
 
 
 # --- metadata -------------------------------------------------------------------------------
