@@ -71,7 +71,7 @@ static inline const char *oracle_produce_request(struct slice body)
 {
     struct arena arena;
     struct produce_request req;
-    arena_init(&arena, 8 * 1024 * 1024);
+    arena_init(&arena, ORACLE_ARENA);
     const Sluice__ProduceRequest *m =
         oracle_unpack(&sluice__produce_request__descriptor, body, &arena);
     bool good = m != NULL;
@@ -119,7 +119,7 @@ static inline const char *oracle_fetch_request(struct slice body)
 {
     struct arena arena;
     struct fetch_request req;
-    arena_init(&arena, 8 * 1024 * 1024);
+    arena_init(&arena, ORACLE_ARENA);
     const Sluice__FetchRequest *m = oracle_unpack(&sluice__fetch_request__descriptor, body, &arena);
     bool good = m != NULL;
     for (size_t t = 0; good && t < m->n_topic; t++)
@@ -219,7 +219,7 @@ static inline const char *oracle_produce_response(struct slice body)
     struct arena arena;
     struct produce_response_cursor cur;
     struct produce_result r;
-    arena_init(&arena, 8 * 1024 * 1024);
+    arena_init(&arena, ORACLE_ARENA);
     const Sluice__ProduceResponse *m =
         oracle_unpack(&sluice__produce_response__descriptor, body, &arena);
     bool good = m != NULL;
@@ -239,7 +239,7 @@ static inline const char *oracle_fetch_response(struct slice body)
     struct arena arena;
     struct fetch_response_cursor cur;
     struct fetch_result r;
-    arena_init(&arena, 8 * 1024 * 1024);
+    arena_init(&arena, ORACLE_ARENA);
     const Sluice__FetchResponse *m =
         oracle_unpack(&sluice__fetch_response__descriptor, body, &arena);
     bool good = m != NULL;
