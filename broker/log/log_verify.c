@@ -205,17 +205,17 @@ static void check_tail(struct verify *v, struct chain *c, const char *path,
                        const struct segment_walk *w, err e, bool is_last)
 {
     const uint64_t pos = segment_walk_pos(w);
-    const bool is_flushed =
-        c->has_point &&
-        (segment_walk_base_offset(w) < c->point.flushed.base ||
-         (segment_walk_base_offset(w) == c->point.flushed.base && pos < c->point.flushed.pos));
+    const int64_t base = segment_walk_base_offset(w);
+    const struct log_place *flushed = &c->point.flushed;
+    const bool is_short = c->has_point && base == flushed->base && pos < flushed->pos;
+    const bool is_flushed = is_short || (c->has_point && base < flushed->base);
     struct log_finding f = {.kind = is_last && !is_flushed ? LOG_FINDING_NOTE : LOG_FINDING_DAMAGE,
                             .path = path,
                             .pos = (int64_t)pos,
                             .offset = c->next_offset,
                             .error = e};
     if (e == E_END && pos == segment_walk_size(w)) {
-        if (!is_flushed)
+        if (!is_short)
             return;
         f.text = "the file is shorter than what was flushed";
     } else if (e == E_END) {
