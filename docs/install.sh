@@ -10,14 +10,15 @@ docs=$(dirname "$0")
 
 fill() { sed -e "s|@PREFIX@|$prefix|g" -e "s|@VERSION@|$version|g" "$1"; }
 
-install -d "$to/bin" "$to/lib/pkgconfig" "$to/lib/systemd/system" "$to/include/sluice" "$to/share/sluice/schema" "$to/share/doc/sluice"
+install -d "$to/bin" "$to/lib/pkgconfig" "$to/lib/systemd/system" "$to/include/sluice" "$to/share/sluice/schema" "$to/share/doc/sluice/docs"
 install -m 755 "$from/bin/sluice" "$from/bin/sluice-broker" "$from/bin/sluice-metad" "$to/bin/"
 install -m 644 "$from/lib/libsluice.a" "$to/lib/"
 install -m 755 "$from/lib/libsluice.so.0" "$to/lib/"
 ln -sf libsluice.so.0 "$to/lib/libsluice.so"
 install -m 644 clients/include/sluice/sluice.h "$to/include/sluice/"
 install -m 644 proto/schema/*.proto "$to/share/sluice/schema/"
-install -m 644 LICENSE README.md docs/*.md "$to/share/doc/sluice/"
+install -m 644 LICENSE README.md CHANGELOG.md "$to/share/doc/sluice/"
+install -m 644 docs/*.md "$to/share/doc/sluice/docs/"
 for page in "$docs"/man/*.[1-8]; do
     section=${page##*.}
     install -d "$to/share/man/man$section"
