@@ -274,6 +274,8 @@ static const char *open_failure(err e)
     switch ((int)e) {
     case E_EXISTS:
         return "another broker has locked it";
+    case E_NOT_FOUND:
+        return "the directory above it does not exist; is a disk not mounted?";
     case E_CORRUPT:
         return "its file `meta` is damaged, or missing although partitions are there";
     case E_UNSUPPORTED_VERSION:
