@@ -2,6 +2,7 @@
 """Health, metrics, diagnostics: what an operator looks at."""
 
 import re
+import socket
 
 from messages import fetch_request, fill, refused
 from sluice_client import SluiceError
@@ -49,7 +50,6 @@ def test_health(broker):
 
 
 def test_http_refuses_other_methods_and_nonsense(broker):
-    import socket
     host, port = broker.addresses["http"].rsplit(":", 1)
     for request, status in ((b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", b"405"),
                             (b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", b"404")):
@@ -58,10 +58,6 @@ def test_http_refuses_other_methods_and_nonsense(broker):
             assert s.recv(4096).split()[1] == status
     with socket.create_connection((host, int(port)), 10) as s:
         s.sendall(b"\x16\x03\x01" + bytes(200))
-        s.settimeout(10)
-        s.shutdown(socket.SHUT_WR)
-        while s.recv(4096):
-            pass
     assert broker.http("/health/live")[0] == 200
 
 
