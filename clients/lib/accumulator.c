@@ -20,20 +20,50 @@ void accumulator_init(struct accumulator *a, const struct settings *s, bool has_
 }
 
 /* --- memory ------------------------------------------------------------------------------------
+ *
+ * Parcels come in sizes: batch_size, or a power of two from PARCEL_SIZE_MIN on that is less. Each
+ * size has its list of free ones, and the one freed last, whose memory is warm, goes out first. The
+ * more lanes are in use, the smaller their parcels: each lane shall have one that fills and one
+ * that is under way, and half of the memory to spare.
  */
+enum { PARCEL_SIZE_MIN = 2048, PARCELS_PER_LANE = 4 };
 
 static size_t memory_of(size_t capacity)
 {
     return sizeof(struct parcel) + capacity;
 }
 
+static size_t size_of_class(const struct accumulator *a, unsigned c)
+{
+    const size_t size = (size_t)PARCEL_SIZE_MIN << c;
+    return size < a->batch_size ? size : a->batch_size;
+}
+
+/* Of those kept: the largest that is at most size, at least the smallest. */
+static unsigned class_for(const struct accumulator *a, size_t size)
+{
+    unsigned c = 0;
+    while (c + 1 < PARCEL_CLASSES && size_of_class(a, c) < a->batch_size &&
+           size_of_class(a, c + 1) <= size)
+        c++;
+    return c;
+}
+
+static struct parcel *free_take(struct accumulator *a, unsigned c)
+{
+    struct parcel *p = a->free[c];
+    if (p) {
+        a->free[c] = p->next;
+        a->cached -= memory_of(p->capacity);
+    }
+    return p;
+}
+
 static void cache_shrink(struct accumulator *a, size_t size_max)
 {
-    while (a->cached > size_max) {
-        struct parcel *p = a->free;
-        a->free = p->next;
-        a->cached -= memory_of(p->capacity);
-        mem_free(p);
+    for (unsigned c = PARCEL_CLASSES; c-- > 0;) {
+        while (a->cached > size_max && a->free[c])
+            mem_free(free_take(a, c));
     }
 }
 
@@ -41,43 +71,52 @@ void accumulator_deinit(struct accumulator *a)
 {
     CHECK(!a->oldest);
     CHECK(a->used == 0);
+    CHECK(a->lanes_in_use == 0);
     cache_shrink(a, 0);
 }
 
-/* Parcels of batch_size bytes are kept for the next; the last one freed, whose memory is warm, is
- * the first to go out again. */
-static struct parcel *parcel_alloc(struct accumulator *a, size_t need)
+static struct parcel *memory_take(struct accumulator *a, size_t size, unsigned c)
 {
-    const size_t usual = a->batch_size - sizeof(struct parcel);
-    const size_t capacity = need > usual ? need : usual;
-    const size_t size = memory_of(capacity);
     if (size > a->memory_max - a->used)
         return NULL;
-    struct parcel *p;
-    if (capacity == usual && a->free) {
-        p = a->free;
-        a->free = p->next;
-        a->cached -= size;
-    } else {
+    struct parcel *p = size == size_of_class(a, c) ? free_take(a, c) : NULL;
+    if (!p) {
         cache_shrink(a, a->memory_max - a->used - size);
         p = mem_alloc(size);
     }
     a->used += size;
     CHECK(a->used + a->cached <= a->memory_max);
-    *p = (struct parcel){.capacity = capacity, .base_offset = -1, .log_append_time_ms = -1};
+    *p = (struct parcel){.capacity = size - sizeof *p, .base_offset = -1, .log_append_time_ms = -1};
+    return p;
+}
+
+/* need: of header, record and opaque pointer. */
+static struct parcel *parcel_alloc(struct accumulator *a, size_t need)
+{
+    unsigned c = class_for(a, a->memory_max / (PARCELS_PER_LANE * (a->lanes_in_use + 1)));
+    struct parcel *p = NULL;
+    while (memory_of(need) > size_of_class(a, c) && size_of_class(a, c) < a->batch_size)
+        c++;
+    if (memory_of(need) > size_of_class(a, c))
+        return memory_take(a, memory_of(need), c);
+    /* Where that is too much now, a smaller one is better than to wait. */
+    do
+        p = memory_take(a, size_of_class(a, c), c);
+    while (!p && c-- > 0 && memory_of(need) <= size_of_class(a, c));
     return p;
 }
 
 static void parcel_free(struct accumulator *a, struct parcel *p)
 {
     const size_t size = memory_of(p->capacity);
+    const unsigned c = class_for(a, size);
     CHECK(a->used >= size);
     CHECK(p->borrowed == 0);
     mem_free(p->error);
     a->used -= size;
-    if (size == a->batch_size) {
-        p->next = a->free;
-        a->free = p;
+    if (size == size_of_class(a, c)) {
+        p->next = a->free[c];
+        a->free[c] = p;
         a->cached += size;
     } else {
         mem_free(p);
@@ -179,6 +218,7 @@ static struct parcel *parcel_begin(struct accumulator *a, struct lane *lane, con
     p->prev_of_all = a->newest;
     *(a->newest ? &a->newest->next_of_all : &a->oldest) = p;
     a->newest = p;
+    a->lanes_in_use += !lane->first;
     *(lane->last ? &lane->last->next : &lane->first) = p;
     lane->last = p;
     if (!lane->unsent)
@@ -350,7 +390,6 @@ void accumulator_fail(struct accumulator *a, struct parcel *p)
 
 struct parcel *accumulator_collect(struct accumulator *a, struct lane *lane)
 {
-    (void)a;
     struct parcel *done = lane->first, *last = NULL;
     while (lane->first && lane->first->is_done) {
         last = lane->first;
@@ -360,8 +399,10 @@ struct parcel *accumulator_collect(struct accumulator *a, struct lane *lane)
     if (!last)
         return NULL;
     last->next = NULL;
-    if (!lane->first)
+    if (!lane->first) {
         lane->last = NULL;
+        a->lanes_in_use--;
+    }
     return done;
 }
 

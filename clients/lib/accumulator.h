@@ -73,6 +73,8 @@ struct lane {
     struct lane *prev, *next; /* there */
 };
 
+enum { PARCEL_CLASSES = 17 }; /* sizes of parcels that are kept: accumulator.c */
+
 struct lane_list {
     struct lane *first, *last;
 };
@@ -83,7 +85,8 @@ struct accumulator {
     unsigned inflight_max;
     bool has_opaques;    /* deliveries are told */
     size_t used, cached; /* bytes of parcels; of free ones that are kept */
-    struct parcel *free;
+    struct parcel *free[PARCEL_CLASSES];
+    size_t lanes_in_use; /* that have parcels */
     uint64_t next_seq;
     struct parcel *oldest, *newest;                  /* all parcels */
     struct parcel *first_lingering, *last_lingering; /* open ones, by age: the first is due first */

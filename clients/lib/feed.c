@@ -98,8 +98,7 @@ void chunk_give(struct sluice_consumer *c, struct chunk *chunk)
 {
     CHECK(c->queued >= chunk->size);
     c->queued -= chunk->size;
-    const size_t keep_max = (size_t)(FETCH_AHEAD + 2) * c->settings.consumer.partition_max_bytes;
-    if (c->free_bytes + chunk->capacity > keep_max) {
+    if (c->queued + c->free_bytes + chunk->capacity > c->settings.consumer.queued_max_bytes) {
         mem_free(chunk);
         return;
     }

@@ -21,6 +21,7 @@
 
 enum {
     FETCHES_MAX = 5,          /* to one broker at a time */
+    ANSWER_BYTES = 4 * MIB,   /* enough for throughput, and soon there */
     FAILURES_BEFORE_TOLD = 5, /* in a row: what heals sooner is nobody's concern */
     ANSWER_ARENA_BYTES = 8 * MIB,
 };
@@ -305,7 +306,9 @@ static void fetch_send(struct request_of_feeds *q)
     struct fetch_part *parts = mem_alloc(q->count * sizeof *parts);
     qsort(q->entries, q->count, sizeof *q->entries, entry_order);
     const struct topic *before = NULL;
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, most = s->consumer.partition_max_bytes > ANSWER_BYTES
+                                   ? s->consumer.partition_max_bytes
+                                   : ANSWER_BYTES;
     bool waits = true;
     for (size_t i = 0; i < q->count; i++) {
         const struct feed *f = q->entries[i].feed;
@@ -320,11 +323,11 @@ static void fetch_send(struct request_of_feeds *q)
         waits &= !asks_for_end(c, f);
         bytes += q->entries[i].reserved;
     }
+    most = most < s->consumer.fetch_max_bytes ? most : s->consumer.fetch_max_bytes;
     const struct fetch_request request = {
         .max_wait_ms = waits ? s->consumer.fetch_wait_ms : 0,
         .min_bytes = s->consumer.fetch_min_bytes,
-        .max_bytes =
-            bytes < s->consumer.fetch_max_bytes ? (uint32_t)bytes : s->consumer.fetch_max_bytes,
+        .max_bytes = (uint32_t)(bytes < most ? bytes : most),
     };
     const size_t size = fetch_request_size(&request, parts, q->count);
     uint8_t *field = mem_alloc(size);

@@ -106,8 +106,8 @@ enum {
       "When a record counts as delivered: `all` in-sync replicas have it, as durable as the topic's `durability` "     \
       "says; `1`: the leader's page cache has it; `0`: it was written to the connection. `-1` is `all`.")              \
     X("batch.size", P, CONF_INT, "131072", 1024, 64 * MIB, NULL,                                                       \
-      "Bytes of a batch at which it is full. Eight times Kafka's default: a partition's memory is taken from "         \
-      "`buffer.memory` in pieces of this size, and costs per batch, on both sides, are what limits throughput.")       \
+      "Bytes of a batch at which it is full. Eight times Kafka's default: costs per batch, on both sides, are what "  \
+      "limits throughput. With many partitions batches are smaller, so that `buffer.memory` serves all of them.")       \
     X("buffer.memory", P, CONF_INT64, "33554432", 64 * KIB, INT64_C(1) << 40, NULL,                                    \
       "Bytes for records that are not delivered yet. When they are used up, sending blocks.")                          \
     X("linger.ms", P, CONF_INT, "5", 0, MS_MAX, NULL,                                                                  \

@@ -157,6 +157,41 @@ static void memory_is_never_exceeded_and_comes_back(void **state)
     bench_free(b);
 }
 
+static void many_lanes_share_the_memory(void **state)
+{
+    /* Goal: more lanes than memory has batches still fill batches of many records. */
+    (void)state;
+    enum { MANY = 400, ROUNDS = 10, MEMORY = 4 << 20 };
+    struct bench *b = bench_new(5000, MEMORY, 10, true);
+    b->settings.producer.batch_size = 128 << 10;
+    accumulator_init(&b->a, &b->settings, true);
+    struct lane *lanes = mem_zalloc(MANY * sizeof *lanes);
+    static const uint8_t value[100];
+    const struct record r = {.value = slice_of(value, sizeof value)};
+    for (int i = 0; i < ROUNDS * MANY; i++) {
+        size_t size;
+        struct lane *lane = &lanes[i % MANY];
+        if (!accumulator_add(&b->a, lane, &r, 1, NULL, &size))
+            assert_ok(accumulator_open(&b->a, lane, &r, 1, NULL, i, &size, &b->wake));
+        assert_in_range(b->a.used + b->a.cached, 0, MEMORY);
+    }
+    assert_int_equal(b->a.lanes_in_use, MANY);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(lanes[i].first->record_count, ROUNDS);
+    b->a.flushing = 1;
+    accumulator_make_due(&b->a, 0);
+    for (struct lane *lane; (lane = accumulator_next_ready(&b->a));) {
+        struct parcel *first;
+        size_t size;
+        const size_t count = accumulator_take(&b->a, lane, SIZE_MAX, &first, &size);
+        end(b, first, count);
+    }
+    assert_int_equal(b->a.lanes_in_use, 0);
+    accumulator_deinit(&b->a);
+    mem_free(lanes);
+    mem_free(b);
+}
+
 static void given_back_parcels_are_in_front(void **state)
 {
     (void)state;
@@ -246,6 +281,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_sender_is_woken_only_when_there_is_news),
         cmocka_unit_test(linger_makes_due_in_order_of_age),
         cmocka_unit_test(memory_is_never_exceeded_and_comes_back),
+        cmocka_unit_test(many_lanes_share_the_memory),
         cmocka_unit_test(given_back_parcels_are_in_front),
         cmocka_unit_test(without_retries_lanes_overlap_and_end_in_order),
         cmocka_unit_test(parcels_marked_solo_go_alone),
