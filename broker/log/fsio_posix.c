@@ -77,8 +77,22 @@ static err pwritev_(const struct fsio *io, struct fsio_file *f, const struct iov
 {
     (void)io;
     struct iovec rest[FSIO_IOV_MAX]; /* written to only if the kernel takes a part */
-    size_t done = 0;
-    while (count > 0) {
+    size_t done = 0, taken = 0;
+    for (;;) {
+        while (count > 0 && taken >= iov->iov_len) {
+            taken -= iov->iov_len;
+            iov++;
+            count--;
+        }
+        if (count == 0)
+            break;
+        if (taken > 0) {
+            memmove(rest, iov, (size_t)count * sizeof *iov);
+            rest[0].iov_base = (char *)rest[0].iov_base + taken;
+            rest[0].iov_len -= taken;
+            iov = rest;
+            taken = 0;
+        }
         const ssize_t n = pwritev(f->fd, iov, count, (off_t)(pos + done));
         if (n < 0 && errno == EINTR)
             continue;
@@ -88,18 +102,7 @@ static err pwritev_(const struct fsio *io, struct fsio_file *f, const struct iov
             return failed("write", f->path, errnum);
         }
         done += (size_t)n;
-        size_t left = (size_t)n;
-        while (count > 0 && left >= iov->iov_len) {
-            left -= iov->iov_len;
-            iov++;
-            count--;
-        }
-        if (count > 0 && left > 0) {
-            memmove(rest, iov, (size_t)count * sizeof *iov);
-            rest[0].iov_base = (char *)rest[0].iov_base + left;
-            rest[0].iov_len -= left;
-            iov = rest;
-        }
+        taken = (size_t)n;
     }
     *written = done;
     return OK;

@@ -356,6 +356,8 @@ static err measure_segments(struct log *g)
             return E_CORRUPT;
         bytes += seg->size;
     }
+    if (count > 0 && g->segments[0].base_offset > g->sum.start_offset)
+        return E_CORRUPT;
     if (count == 0 ? g->sum.end.pos > 0 || g->sum.end.offset > g->sum.start_offset
                    : g->segments[count - 1].base_offset != g->sum.end.base)
         return E_CORRUPT;

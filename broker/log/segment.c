@@ -337,7 +337,8 @@ static uint32_t rel_offset_of(const struct segment *seg, int64_t offset)
 
 err segment_find(struct segment *seg, int64_t offset, uint32_t *pos, int64_t *base_offset)
 {
-    CHECK(offset >= seg->base_offset);
+    if (offset < seg->base_offset)
+        offset = seg->base_offset; /* in a gap before it */
     uint32_t at = 0;
     struct offset_entry entry;
     if (offset_index_floor(&seg->offsets, rel_offset_of(seg, offset), &entry)) {
@@ -514,9 +515,10 @@ err segment_prepare(struct segment *seg, const struct segment_opts *opts, uint32
         seg->next_offset = seg->base_offset + last.rel_offset;
         e = walk(seg, opts, last.pos, batches_max);
     }
-    /* What the log knows of its end is better founded than a walk that did not get there. */
-    if (e != OK)
-        seg->next_offset = next_offset;
+    if (e == OK && seg->next_offset > next_offset)
+        e = E_CORRUPT;
+    /* What the log knows of its end is better founded than a walk over what may be damaged. */
+    seg->next_offset = next_offset;
     seg->is_prepared = e == OK;
     return e;
 }
