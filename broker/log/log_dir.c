@@ -257,7 +257,7 @@ static err open_dir(struct log_dir *d, struct rng *rng)
     if (e == OK || e == E_EXISTS)
         e = lock_dir(d);
     if (e != OK)
-        return e == E_NOT_FOUND ? E_STORAGE : e;
+        return e;
     e = log_dir_read_meta(d->io, d->path, &d->meta);
     if (e == E_NOT_FOUND)
         e = make_meta(d, rng);
@@ -311,7 +311,7 @@ err log_dir_open(struct log_dir **out, const struct log_dir_opts *opts)
         if (opts->flush_exec)
             exec_free(opts->flush_exec);
         log_dir_unref(d);
-        return e;
+        return e == E_NOT_FOUND ? E_STORAGE : e;
     }
     d->flusher = flusher_new(d, opts->flush_exec, opts->home);
     *out = d;
