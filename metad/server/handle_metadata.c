@@ -17,7 +17,12 @@
 #include "proto/base/limits.h"
 #include "proto/schema/request.pb-c.h"
 
-enum { WAIT_MS_MAX = 5 * 60 * 1000, CREATE_US = 30 * 1000 * 1000, ANSWER_BYTES_MAX = 512 * MIB };
+enum {
+    WAIT_MS_MAX = 5 * 60 * 1000,
+    CREATE_US = 30 * 1000 * 1000,
+    ANSWER_BYTES_MAX = 256 * MIB, /* while it is made: 1.5 million partitions */
+    PARKED_MAX = 100 * 1000,
+};
 
 struct parked {
     struct parked *prev, *next;
@@ -45,7 +50,7 @@ static char *text(const char *s)
     return (char *)(uintptr_t)s;
 }
 
-/* Memory of one answer; what the image has is pointed to. CHECKed: an image fits. */
+/* Memory of one answer, which was counted before; what the image has is pointed to. */
 static void *take(struct arena *a, size_t size)
 {
     void *p = arena_alloc(a, size);
@@ -186,12 +191,60 @@ static void fill_topics(Sluice__MetadataResponse *res, struct arena *a, const st
     }
 }
 
+/* --- what it will take: a request may name a large topic again and again ------------- */
+
+enum { ITEM_BYTES = 64 }; /* beside each struct: its pointer, and what alignment costs */
+
+static size_t partitions_bytes(size_t partitions, size_t configs)
+{
+    return partitions * (sizeof(Sluice__PartitionInfo) + ITEM_BYTES) +
+           configs * (sizeof(Sluice__Property) + ITEM_BYTES);
+}
+
+static size_t topic_bytes(const struct topic *t)
+{
+    const size_t own = sizeof(Sluice__TopicInfo) + sizeof(Sluice__Error) + 8 * ITEM_BYTES;
+    return own + (t ? partitions_bytes(t->partition_count, t->config_count) : 0);
+}
+
+/* More than ANSWER_BYTES_MAX: it was not counted to the end. */
+static size_t answer_bytes(const struct cluster *image, const Sluice__MetadataRequest *req)
+{
+    size_t bytes = cluster_broker_count(image) * (sizeof(Sluice__BrokerInfo) + ITEM_BYTES);
+    struct cluster_cursor cur = {0};
+    const struct topic *t;
+    if (req->all_topics) {
+        while (bytes <= ANSWER_BYTES_MAX && (t = cluster_next_topic(image, &cur)))
+            bytes += topic_bytes(t);
+        return bytes;
+    }
+    for (size_t i = 0; bytes <= ANSWER_BYTES_MAX && i < req->n_topic; i++) {
+        const struct slice name = slice_str(req->topic[i]);
+        bytes += topic_bytes(cluster_topic_named(image, name)) + name.size;
+    }
+    for (size_t i = 0; bytes <= ANSWER_BYTES_MAX && i < req->n_topic_id; i++) {
+        const struct slice id = slice_of(req->topic_id[i].data, req->topic_id[i].len);
+        const bool is_known =
+            id.size > 0 && cluster_resolve(image, slice_of(NULL, 0), id, &t) == OK;
+        bytes += topic_bytes(is_known ? t : NULL);
+    }
+    return bytes;
+}
+
 static void answer(struct metad *m, struct request *r, const Sluice__MetadataRequest *req)
 {
     const struct cluster *image = m->image;
     struct arena a;
+    const size_t bytes = answer_bytes(image, req);
+    if (bytes > ANSWER_BYTES_MAX) {
+        service_reply_error(
+            r, E_OVERLOADED,
+            "the answer would take more than %d bytes: ask for fewer topics at once",
+            ANSWER_BYTES_MAX);
+        return;
+    }
     Sluice__MetadataResponse res = SLUICE__METADATA_RESPONSE__INIT;
-    arena_init(&a, ANSWER_BYTES_MAX);
+    arena_init(&a, 2 * bytes + MIB); /* blocks are not filled to their last byte */
     res.has_version = true;
     res.version = cluster_version(image);
     res.cluster_id = text(cluster_id(image));
@@ -263,6 +316,12 @@ static void park(struct parked *p)
     const int64_t left_us = p->due_us - loop_now_us(m->opts.loop);
     if (is_satisfied(p) || left_us <= 0) {
         end(p);
+        return;
+    }
+    if (atomic_load(&m->parked_count) >= PARKED_MAX) {
+        buf_deinit(&p->create_body);
+        service_reply_error(p->r, E_OVERLOADED, "%d metadata requests are waiting already",
+                            PARKED_MAX);
         return;
     }
     p->is_parked = true;

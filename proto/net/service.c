@@ -23,8 +23,9 @@
 enum {
     POOL_MAX = 1024,             /* spare requests of a lane */
     ARENA_KEEP_BYTES = 64 * KIB, /* a larger arena is given back, not pooled */
-    ARENA_SLACK_BYTES = 64 * KIB,
     ARENA_PER_FRAME_BYTE = 8,
+    ARENA_BYTES_MIN = 2 * MIB, /* thousands of short names are a legal request */
+    HELLO_ARENA_BYTES = 64 * KIB,
     ARENA_HANDLER_BYTES = 64 * MIB, /* for what a handler builds its answer from */
     ERROR_TEXT_MAX = 2000,
     STOP_GRACE_US = 250 * 1000,
@@ -462,7 +463,8 @@ static void take_message(const struct service_api *row, struct request *r, struc
     }
     void *message;
     const char *what;
-    r->arena.limit = ARENA_SLACK_BYTES + ARENA_PER_FRAME_BYTE * body.size;
+    const size_t affordable = ARENA_PER_FRAME_BYTE * body.size;
+    r->arena.limit = affordable > ARENA_BYTES_MIN ? affordable : ARENA_BYTES_MIN;
     const err e = msg_unpack(row->request, body, &r->arena, &message, &what);
     r->arena.limit = ARENA_HANDLER_BYTES;
     r->arena_charged = r->arena.used;
@@ -620,7 +622,7 @@ struct service *service_new(const struct service_opts *opts)
         ln->loop = opts->loops[i];
         ln->index = i;
         ln->stats = mem_zalloc((opts->api_count + 1) * sizeof ln->stats[0]);
-        arena_init(&ln->hello_arena, ARENA_SLACK_BYTES);
+        arena_init(&ln->hello_arena, HELLO_ARENA_BYTES);
     }
     return s;
 }
