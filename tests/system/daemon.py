@@ -166,7 +166,7 @@ class Broker:
     def stderr(self):
         return self.stderr_path.read_text(errors="replace") if self.stderr_path.exists() else ""
 
-    def says(self, pattern, seconds=10):
+    def says(self, pattern, seconds=4):
         """Waits until stderr matches; gives the match."""
         return eventually(lambda: re.search(pattern, self.stderr()), seconds, f"stderr says {pattern!r}")
 
