@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.path.join(ROOT, 'build', 'release', 'tests', 'bench')
@@ -146,7 +147,12 @@ class Broker(Server):
         self.ready_s = time.monotonic() - start
         if 'broker' not in addresses or 'metad' not in addresses:
             raise Failed('the broker did not start:\n' + open(os.path.join(self.directory, 'diag')).read()[-2000:])
-        self.address, self.metad = addresses['broker'], addresses['metad']
+        self.address, self.metad, self.http = addresses['broker'], addresses['metad'], addresses.get('http')
+
+    def metric(self, name):
+        with urllib.request.urlopen(f'http://{self.http}/metrics', timeout=10) as page:
+            lines = page.read().decode().split('\n')
+        return sum(float(line.rsplit(' ', 1)[1]) for line in lines if line.startswith((name + ' ', name + '{')))
 
     def topic(self, name='bench', partitions=1, config='durability=page-cache'):
         self.bench.run('raw', 'topic', to=self.metad, broker=self.address, topic=name, partitions=partitions, config=config)
@@ -279,6 +285,15 @@ def row_latency(b, t):
     t.at_most('end to end at 1,000/s', 'p99.9 us', None, column(s, 'e2e_p999_us'), 1000)
 
 
+def durable_singles(b, total):
+    with Broker(b, **{'http.listener': '127.0.0.1:0'}) as s:
+        s.topic(config='durability=fsync')
+        before = s.metric('sluice_flushes_total')
+        result = b.raw('produce', s, bytes=total, acks=-1, **SINGLE)
+        result['flushes_per_s'] = (s.metric('sluice_flushes_total') - before) / result['seconds']
+        return result
+
+
 def row_durable(b, t):
     fsync = dict(config='durability=fsync')
     total = b.size(GIB, 32 * MIB)
@@ -287,8 +302,9 @@ def row_durable(b, t):
     t.at_least('durable, 104 KB batches', 'GB/s', column(f, 'gbps'), column(s, 'gbps'), 0.8)
     singles = b.size(20 * MIB, MIB)
     f, s = pairs(b, lambda: on_floor(b, 'receive', dict(fsync=1), 'produce', bytes=singles, **SINGLE),
-                 lambda: on_broker(b, 'produce', bytes=singles, acks=-1, **fsync, **SINGLE))
+                 lambda: durable_singles(b, singles))
     t.at_least('durable, one record a request', 'records/s', None, column(s, 'records_per_s'), 50000)
+    t.at_most('durable, one record a request', 'flushes/s', None, column(s, 'flushes_per_s'), 5000)
     t.add('durable, one record a request', 'records/s', column(f, 'records_per_s'), column(s, 'records_per_s'))
     disks = []
     for _ in range(b.pairs):
