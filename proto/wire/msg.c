@@ -2,6 +2,7 @@
 #include "proto/wire/msg.h"
 
 #include "proto/base/check.h"
+#include "proto/schema/common.pb-c.h"
 #include "proto/wire/prescan.h"
 #include "proto/wire/wire.h"
 
@@ -146,6 +147,15 @@ err msg_read_error(struct slice bytes, struct msg_error *out)
                                                               : err_wire_class(out->code);
     out->message = message.size ? message : slice_str(err_text(out->code));
     return OK;
+}
+
+void msg_fill_error(struct Sluice__Error *out, err e, const char *text)
+{
+    sluice__error__init(out);
+    out->has_code = out->has_class_ = true;
+    out->code = err_wire_code(e);
+    out->class_ = (int32_t)err_wire_class(e);
+    out->message = (char *)(uintptr_t)text;
 }
 
 const char *api_name(uint32_t body_field)

@@ -45,6 +45,9 @@ struct msg_error {
     struct slice message;
 };
 err msg_read_error(struct slice bytes, struct msg_error *out) MUST_USE;
+/* An Error to be packed: number and class of e. text: kept, never changed. */
+struct Sluice__Error;
+void msg_fill_error(struct Sluice__Error *out, err e, const char *text);
 
 /* Field numbers of the oneofs in request.proto. */
 enum api {
