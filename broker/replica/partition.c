@@ -12,9 +12,11 @@ struct partition {
     struct partition_conf conf;
     struct partition_role role;
     int64_t high_watermark;
-    int64_t epoch_start;  /* the log's end when this leadership began */
-    struct waitq waiting; /* for the high watermark */
-    err stopped;          /* OK: not */
+    int64_t epoch_start;      /* the log's end when this leadership began */
+    struct waitq unconfirmed; /* produces, for the high watermark to reach their end */
+    struct waitq unread;      /* fetches, for it to pass their position */
+    err failed;               /* OK, or why nothing can be confirmed any more */
+    err stopped;              /* OK: not */
 };
 
 /* What this replica vouches for: durable records, or written ones where the topic says so. */
@@ -35,7 +37,15 @@ static void advance(struct partition *p, struct wait_fired *fired)
     CHECK(to <= log_end_offset(p->log));
     p->high_watermark = to;
     log_note_high_watermark(p->log, to);
-    waitq_complete_to(&p->waiting, to, fired);
+    waitq_complete_to(&p->unconfirmed, to, fired);
+    waitq_complete_to(&p->unread, to, fired);
+}
+
+/* [locked] */
+static void end_waits(struct partition *p, err e, struct wait_fired *fired)
+{
+    waitq_complete_all(&p->unconfirmed, e, fired);
+    waitq_complete_all(&p->unread, e, fired);
 }
 
 static void on_flushed(void *arg, struct log *g, err e)
@@ -43,10 +53,11 @@ static void on_flushed(void *arg, struct log *g, err e)
     struct partition *p = arg;
     struct wait_fired fired = {0};
     log_lock(g);
-    if (e == OK)
-        advance(p, &fired);
-    else
-        waitq_complete_all(&p->waiting, e, &fired);
+    advance(p, &fired);
+    if (e != OK) {
+        p->failed = e;
+        waitq_complete_all(&p->unconfirmed, e, &fired);
+    }
     log_unlock(g);
     wait_fired_post(&fired);
 }
@@ -80,7 +91,8 @@ struct partition *partition_ref(struct partition *p)
 void partition_unref(struct partition *p)
 {
     if (atomic_fetch_sub(&p->references, 1) == 1) {
-        CHECK(p->waiting.count == 0);
+        CHECK(p->unconfirmed.count == 0);
+        CHECK(p->unread.count == 0);
         log_unref(p->log);
         mem_free(p);
     }
@@ -133,16 +145,18 @@ err partition_set_role(struct partition *p, const struct partition_role *role)
                         (role->leader_epoch == p->role.leader_epoch &&
                          role->partition_epoch < p->role.partition_epoch);
     if (p->stopped == OK && !is_old) {
-        if (role->is_leader && role->leader_epoch != p->role.leader_epoch) {
+        const bool has_begun = p->role.is_leader && role->leader_epoch == p->role.leader_epoch;
+        if (role->is_leader && !has_begun) {
             e = log_begin_epoch(p->log, role->leader_epoch);
             p->epoch_start = log_end_offset(p->log);
         }
-        if (!role->is_leader && p->role.is_leader)
-            waitq_complete_all(&p->waiting, E_NOT_LEADER, &fired);
         p->role = *role;
         if (e != OK)
             p->role.is_leader = false;
-        advance(p, &fired);
+        if (p->role.is_leader)
+            advance(p, &fired);
+        else
+            end_waits(p, E_NOT_LEADER, &fired);
     }
     log_unlock(p->log);
     wait_fired_post(&fired);
@@ -163,7 +177,7 @@ void partition_stop(struct partition *p, err e)
     p->stopped = e;
     p->role.is_leader = false;
     log_on_flushed(p->log, NULL, NULL);
-    waitq_complete_all(&p->waiting, e, &fired);
+    end_waits(p, e, &fired);
     log_unlock(p->log);
     wait_fired_post(&fired);
 }
@@ -204,20 +218,39 @@ err partition_append(struct partition *p, const struct partition_append *what,
         advance(p, &fired);
         out->high_watermark = p->high_watermark;
         out->log_start_offset = log_start_offset(p->log);
+        out->leader_epoch = p->role.leader_epoch;
     }
     log_unlock(p->log);
     wait_fired_post(&fired);
     return e;
 }
 
-err partition_wait(struct partition *p, struct waiter *w, struct wait_group *group, int64_t offset,
-                   bool *parked)
+err partition_wait_confirmed(struct partition *p, struct waiter *w, struct wait_group *group,
+                             int64_t offset, int32_t leader_epoch, bool *parked)
+{
+    log_lock(p->log);
+    err e = check_leader(p, -1);
+    if (e == OK && leader_epoch != p->role.leader_epoch)
+        e = E_NOT_LEADER; /* it may have been cut meanwhile, and others be at its offset */
+    *parked = e == OK && p->high_watermark < offset;
+    if (*parked && p->failed != OK) {
+        *parked = false;
+        e = p->failed;
+    }
+    if (*parked)
+        waitq_add(&p->unconfirmed, w, group, offset);
+    log_unlock(p->log);
+    return e;
+}
+
+err partition_wait_readable(struct partition *p, struct waiter *w, struct wait_group *group,
+                            int64_t offset, bool *parked)
 {
     log_lock(p->log);
     const err e = check_leader(p, -1);
-    *parked = e == OK && p->high_watermark < offset;
+    *parked = e == OK && p->high_watermark <= offset;
     if (*parked)
-        waitq_add(&p->waiting, w, group, offset);
+        waitq_add(&p->unread, w, group, offset + 1);
     log_unlock(p->log);
     return e;
 }
@@ -228,6 +261,14 @@ bool partition_cancel_wait(struct partition *p, struct waiter *w)
     const bool was_waiting = waitq_remove(w);
     log_unlock(p->log);
     return was_waiting;
+}
+
+bool partition_has_unconfirmed(struct partition *p)
+{
+    log_lock(p->log);
+    const bool has = p->unconfirmed.count > 0;
+    log_unlock(p->log);
+    return has;
 }
 
 err partition_fetch(struct partition *p, int64_t offset, size_t max_bytes, bool at_least_one,
@@ -241,8 +282,10 @@ err partition_fetch(struct partition *p, int64_t offset, size_t max_bytes, bool 
         out->log_start_offset = log_start_offset(p->log);
         out->leader_epoch = p->role.leader_epoch;
         /* Between high watermark and log end: nothing to read yet, not out of range (rule L2). */
-        const bool is_waiting = offset >= p->high_watermark && offset <= log_end_offset(p->log);
-        if (!is_waiting) {
+        const bool is_ahead = offset >= p->high_watermark && offset <= log_end_offset(p->log);
+        const bool wants_none = max_bytes == 0 && !at_least_one &&
+                                offset >= log_start_offset(p->log) && offset < p->high_watermark;
+        if (!is_ahead && !wants_none) {
             const struct log_read_opts opts = {.offset = offset,
                                                .max_offset = p->high_watermark,
                                                .max_bytes = max_bytes,
@@ -281,15 +324,6 @@ void partition_ends(struct partition *p, struct partition_ends *out)
                                    .is_leader = p->role.is_leader,
                                    .is_settled = p->high_watermark >= p->epoch_start};
     log_unlock(p->log);
-}
-
-bool partition_unflushed(struct partition *p)
-{
-    log_lock(p->log);
-    const bool is =
-        p->role.is_leader && p->waiting.count > 0 && p->high_watermark < log_end_offset(p->log);
-    log_unlock(p->log);
-    return is;
 }
 
 err partition_delete_records(struct partition *p, int64_t before_offset, int64_t *start_offset)

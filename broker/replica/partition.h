@@ -6,10 +6,11 @@
  * Invariants: 1. the high watermark never goes back while a leader epoch lasts
  * and never exceeds the log end; 2. on a topic with durability=fsync it never
  * exceeds the flushed end (rule L3); 3. nothing is appended unless this broker
- * leads in its present epoch (rules L1, L8).
+ * leads in its present epoch (rules L1, L8); 4. once its disk has failed nothing
+ * more is confirmed, though what is durable can still be read (rule D7).
  *
- * Threads: any; one lock, the log's, inside. Counted references: the table
- * holds one, and so does every request that waits.
+ * Threads: any, unless said; one lock, the log's, inside. Counted references: the
+ * table holds one, and so does every request that waits.
  */
 #ifndef SLUICE_REPLICA_PARTITION_H
 #define SLUICE_REPLICA_PARTITION_H
@@ -36,7 +37,7 @@ struct partition_role {
     uint32_t isr_count;
 };
 
-/* References the log. On the loop of the log directories, as partition_stop. */
+/* References the log; does not lead yet. On the loop of the log directories, as partition_stop. */
 struct partition *partition_new(struct log *log, const struct partition_conf *conf);
 struct partition *partition_ref(struct partition *p);
 void partition_unref(struct partition *p);
@@ -49,7 +50,8 @@ void partition_set_conf(struct partition *p, const struct partition_conf *conf);
 uint32_t partition_rules(struct partition *p, struct admit_rules *out);
 uint32_t partition_rules_version(const struct partition *p);
 /* Applies a newer role: lower epochs are ignored (rule C5). On losing the lead all waiters end with
- * E_NOT_LEADER. E_STORAGE: the epoch could not be begun. */
+ * E_NOT_LEADER. An error: the log did not begin the epoch, so this broker does not lead; the same
+ * role tries again. */
 err partition_set_role(struct partition *p, const struct partition_role *role) MUST_USE;
 void partition_get_role(struct partition *p, struct partition_role *out);
 /* For good: e to all waiters and to whoever comes later. */
@@ -66,16 +68,28 @@ struct partition_appended {
     int64_t base_offset; /* of the first batch */
     int64_t high_watermark;
     int64_t log_start_offset;
+    int32_t leader_epoch; /* appended in it */
 };
 err partition_append(struct partition *p, const struct partition_append *what,
                      struct partition_appended *out) MUST_USE;
 
-/* Parks w until the high watermark reaches offset. false: it has, and w was not parked. An epoch
- * other than the present one (if not -1), or a lost role, is an error. */
-err partition_wait(struct partition *p, struct waiter *w, struct wait_group *group, int64_t offset,
-                   bool *parked) MUST_USE;
+/*
+ * Two ways to wait, each ended by its condition, by an error, or by partition_cancel_wait. *parked
+ * false: there is nothing to wait for, and w was not touched. An error: w was not parked either.
+ *
+ * A produce: until the high watermark reaches `offset`, the end of what was appended in
+ * leader_epoch. E_NOT_LEADER: that epoch is over, and with it what is known of the record.
+ * E_STORAGE: the disk failed, so that it cannot be confirmed any more.
+ */
+err partition_wait_confirmed(struct partition *p, struct waiter *w, struct wait_group *group,
+                             int64_t offset, int32_t leader_epoch, bool *parked) MUST_USE;
+/* A fetch: until the high watermark has passed `offset`. */
+err partition_wait_readable(struct partition *p, struct waiter *w, struct wait_group *group,
+                            int64_t offset, bool *parked) MUST_USE;
 /* false: it was not waiting any more. After it, no completion of w is under way. */
 bool partition_cancel_wait(struct partition *p, struct waiter *w);
+/* Somebody waits for a confirmation. */
+bool partition_has_unconfirmed(struct partition *p);
 
 /* --- fetch -------------------------------------------------------------------- */
 struct partition_read {
@@ -90,9 +104,6 @@ struct partition_read {
 err partition_fetch(struct partition *p, int64_t offset, size_t max_bytes, bool at_least_one,
                     bool may_block, int32_t claimed_epoch, struct partition_read *out) MUST_USE;
 void partition_warm(struct partition *p, int64_t offset, size_t max_bytes);
-
-/* Something was appended that the high watermark has not reached, and is on its way there. */
-bool partition_unflushed(struct partition *p);
 
 /* --- ends ---------------------------------------------------------------------- */
 struct partition_ends {

@@ -443,7 +443,7 @@ void partition_table_refuse(struct partition_table *t)
 
 static void add_waiting(void *arg, struct partition *p)
 {
-    *(size_t *)arg += partition_unflushed(p) ? 1 : 0;
+    *(size_t *)arg += partition_has_unconfirmed(p);
 }
 
 size_t partition_table_waiting(struct partition_table *t)

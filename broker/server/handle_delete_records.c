@@ -47,11 +47,7 @@ static void answer_one(struct lane *ln, struct request *r, const Sluice__DeleteR
     }
     const struct whereabouts w =
         whereabouts(ln->table, &r->arena, &name, service_listener(r), e, why);
-    sluice__error__init(error);
-    error->has_code = error->has_class_ = true;
-    error->code = err_wire_code(e);
-    error->class_ = (int32_t)err_wire_class(e);
-    error->message = (char *)(uintptr_t)w.why;
+    msg_fill_error(error, e, w.why);
     res->error = error;
 }
 

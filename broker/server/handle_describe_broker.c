@@ -51,8 +51,9 @@ static Sluice__ConfigEntry **entries_of(const struct conf *conf, struct arena *a
     return list;
 }
 
+/* NULL: it is this broker, asked about for the first time (an answer is as long as the table). */
 static const char *refusal(struct arena *arena, const Sluice__ConfigResource *resource,
-                           int32_t broker_id)
+                           int32_t broker_id, bool was_described)
 {
     char own[16];
     snprintf(own, sizeof own, "%d", broker_id);
@@ -60,8 +61,13 @@ static const char *refusal(struct arena *arena, const Sluice__ConfigResource *re
         return "the resource is not named";
     if (resource->type != SLUICE__CONFIG_RESOURCE_TYPE__RESOURCE_BROKER)
         return "a broker describes only brokers; ask metad about topics";
-    if (strcmp(resource->name, own) != 0)
-        return arena_printf(arena, "this is broker %s, not the one that was asked about", own);
+    if (strcmp(resource->name, own) != 0) {
+        const char *why =
+            arena_printf(arena, "this is broker %s, not the one that was asked about", own);
+        return why ? why : "this is not the broker that was asked about";
+    }
+    if (was_described)
+        return "this broker is asked about twice in one request";
     return NULL;
 }
 
@@ -81,21 +87,19 @@ void handle_describe_broker(const struct conf *conf, int32_t broker_id, struct r
                             req->n_resource);
         return;
     }
+    bool was_described = false;
     for (size_t i = 0; i < req->n_resource; i++) {
         Sluice__ConfigsOf *res = list[i] = &results[i];
         sluice__configs_of__init(res);
         res->resource = req->resource[i];
-        const char *why = refusal(&r->arena, req->resource[i], broker_id);
+        const char *why = refusal(&r->arena, req->resource[i], broker_id, was_described);
         if (!why) {
+            was_described = true;
             res->n_entry = entry_count;
             res->entry = entries;
             continue;
         }
-        sluice__error__init(&errors[i]);
-        errors[i].has_code = errors[i].has_class_ = true;
-        errors[i].code = err_wire_code(E_INVALID_REQUEST);
-        errors[i].class_ = (int32_t)err_wire_class(E_INVALID_REQUEST);
-        errors[i].message = text(why);
+        msg_fill_error(&errors[i], E_INVALID_REQUEST, why);
         res->error = &errors[i];
     }
     Sluice__DescribeConfigsResponse res;

@@ -19,7 +19,7 @@
 #include "proto/base/limits.h"
 #include "proto/wire/fetch.h"
 
-enum { WAIT_MS_MAX = 5 * 60 * 1000 };
+enum { WAIT_MS_MAX = 5 * 60 * 1000, ANSWER_BYTES_MAX = FRAME_BYTES_MAX / 2 };
 
 enum fetch_state { FETCH_RUNNING, FETCH_PARKED, FETCH_WARMING };
 
@@ -31,24 +31,29 @@ struct fetch_slot {
     int32_t claimed_epoch;
     err found; /* of the search */
     struct log_view view;
-    struct fetch_result result;
-    bool is_cold;
+    /* So many bytes were not in memory: a worker brings them, and the next read may block on them
+     * (and on no more). 0: nothing is cold. */
+    size_t cold_bytes;
 };
 
 struct fetch_op {
     struct request *r;
     struct lane *lane;
     enum fetch_state state;
-    bool is_over;   /* the wait is: answer with what there is */
-    bool is_gone;   /* the client is */
-    bool may_block; /* the worker has just warmed what is needed */
+    bool is_over;    /* the wait is: answer with what there is */
+    bool is_gone;    /* the client is */
+    bool was_warmed; /* since it was last parked: what is still cold is left to the next request */
     uint32_t min_bytes, max_bytes;
     uint32_t slot_count;
     struct wait_group group;
     struct timer timer;
     struct exec_job job;
     struct fetch_slot *slots;
-    struct fetch_slot first; /* most requests have one */
+    struct fetch_result *results; /* one for each slot */
+    size_t *head_sizes;           /* when answering */
+    struct fetch_slot one_slot;   /* most requests have one */
+    struct fetch_result one_result;
+    size_t one_head_size;
 };
 
 size_t handle_fetch_extra(void)
@@ -89,40 +94,27 @@ static void answer(struct fetch_op *op)
         finish(op, E_CANCELLED);
         return;
     }
-    struct fetch_result *results = &op->slots[0].result;
-    size_t one_size;
-    size_t *sizes = &one_size;
-    if (op->slot_count > 1) {
-        results = mem_alloc(op->slot_count * sizeof *results);
-        sizes = mem_alloc(op->slot_count * sizeof *sizes);
-        for (uint32_t i = 0; i < op->slot_count; i++)
-            results[i] = op->slots[i].result;
-    }
-    const size_t heads_size = fetch_heads_size(op->r->correlation_id, results, op->slot_count);
+    const size_t size = fetch_heads_size(op->r->correlation_id, op->results, op->slot_count);
     uint8_t small[512];
-    uint8_t *heads = heads_size <= sizeof small ? small : mem_alloc(heads_size);
-    fetch_response_heads(op->r->correlation_id, results, op->slot_count, heads, sizes);
+    uint8_t *heads = size <= sizeof small ? small : mem_alloc(size);
+    fetch_response_heads(op->r->correlation_id, op->results, op->slot_count, heads, op->head_sizes);
     uint8_t *head = heads;
     if (op->slot_count == 0)
-        conn_write(c, heads, heads_size);
+        conn_write(c, heads, size);
     for (uint32_t i = 0; i < op->slot_count; i++) {
         struct fetch_slot *s = &op->slots[i];
-        conn_write(c, head, sizes[i]);
-        head += sizes[i];
+        conn_write(c, head, op->head_sizes[i]);
+        head += op->head_sizes[i];
         if (s->view.ref) {
             counter_add(op->lane->metrics.bytes_out, s->view.bytes.size);
             conn_write_borrowed(c, s->view.bytes, release_view, s->view.ref);
         }
         s->view = (struct log_view){0};
-        if (s->result.error != OK)
-            outcome = s->result.error;
+        if (op->results[i].error != OK)
+            outcome = op->results[i].error;
     }
     if (heads != small)
         mem_free(heads);
-    if (op->slot_count > 1) {
-        mem_free(results);
-        mem_free(sizes);
-    }
     finish(op, outcome);
 }
 
@@ -131,15 +123,15 @@ static void step(struct fetch_op *op);
 /* --- reading ------------------------------------------------------------------- */
 
 struct gathered {
-    size_t bytes;
+    size_t bytes; /* of views, and those that are cold */
+    size_t cold_bytes;
     bool has_error;
-    bool has_cold;
-    bool can_grow; /* a partition gave all it had: waiting may bring more */
+    bool is_cut; /* a partition has more than it was allowed to give: waiting adds nothing */
 };
 
-static void refuse(struct fetch_op *op, struct fetch_slot *s, err e, const char *why)
+static void refuse(struct fetch_op *op, uint32_t slot, err e, const char *why)
 {
-    struct fetch_result *res = &s->result;
+    struct fetch_result *res = &op->results[slot];
     const struct partition_name name = {
         .topic = res->topic_name, .topic_id = res->topic_id, .partition = res->partition};
     const struct whereabouts w =
@@ -155,37 +147,44 @@ static void refuse(struct fetch_op *op, struct fetch_slot *s, err e, const char 
 static const char *out_of_range(struct fetch_op *op, const struct fetch_slot *s,
                                 const struct partition_read *read)
 {
+    const struct log_identity *id = partition_identity(s->p);
     return arena_printf(
         &op->r->arena,
         "offset %lld is outside of what partition %u of topic %s holds: %lld to %lld can be read",
-        (long long)s->offset, s->result.partition, partition_identity(s->p)->topic,
-        (long long)read->log_start_offset, (long long)read->high_watermark);
+        (long long)s->offset, id->partition, id->topic, (long long)read->log_start_offset,
+        (long long)read->high_watermark);
 }
 
-static void read_slot(struct fetch_op *op, struct fetch_slot *s, struct gathered *g)
+static void read_slot(struct fetch_op *op, uint32_t slot, struct gathered *g)
 {
+    struct fetch_slot *s = &op->slots[slot];
+    struct fetch_result *res = &op->results[slot];
     struct partition_read read = {.high_watermark = -1, .log_start_offset = -1};
     const size_t left = g->bytes < op->max_bytes ? op->max_bytes - g->bytes : 0;
-    const size_t allowed = s->max_bytes < left ? s->max_bytes : left;
-    s->result.error = OK;
-    s->is_cold = false;
+    size_t allowed = s->max_bytes < left ? s->max_bytes : left;
+    const bool may_block = s->cold_bytes > 0;
+    if (may_block && allowed > s->cold_bytes)
+        allowed = s->cold_bytes;
+    s->cold_bytes = 0;
+    res->error = OK;
     err e = s->found;
     if (e == OK)
-        e = partition_fetch(s->p, s->offset, allowed, g->bytes == 0, op->may_block,
-                            s->claimed_epoch, &read);
-    s->result.high_watermark = read.high_watermark;
-    s->result.log_start_offset = read.log_start_offset;
-    s->result.batches = slice_of(NULL, 0);
+        e = partition_fetch(s->p, s->offset, allowed, g->bytes == 0, may_block, s->claimed_epoch,
+                            &read);
+    res->high_watermark = read.high_watermark;
+    res->log_start_offset = read.log_start_offset;
+    res->batches = slice_of(NULL, 0);
     if (e == OK) {
         s->view = read.view;
-        s->result.batches = read.view.bytes;
+        res->batches = read.view.bytes;
         g->bytes += read.view.bytes.size;
-        g->can_grow |= read.view.next_offset >= read.high_watermark;
+        g->is_cut |= g->bytes > 0 && read.view.next_offset < read.high_watermark;
     } else if (e == E_WOULD_BLOCK) {
-        s->is_cold = true;
-        g->has_cold = true;
+        s->cold_bytes = allowed > 0 ? allowed : 1;
+        g->cold_bytes += s->cold_bytes;
+        g->bytes += s->cold_bytes;
     } else {
-        refuse(op, s, e, e == E_OFFSET_OUT_OF_RANGE ? out_of_range(op, s, &read) : NULL);
+        refuse(op, slot, e, e == E_OFFSET_OUT_OF_RANGE ? out_of_range(op, s, &read) : NULL);
         g->has_error = true;
     }
 }
@@ -195,16 +194,18 @@ static void read_slot(struct fetch_op *op, struct fetch_slot *s, struct gathered
 static void run_warm(struct exec_job *job)
 {
     struct fetch_op *op = (struct fetch_op *)((char *)job - offsetof(struct fetch_op, job));
-    for (uint32_t i = 0; i < op->slot_count; i++)
-        if (op->slots[i].is_cold)
-            partition_warm(op->slots[i].p, op->slots[i].offset, op->slots[i].max_bytes);
+    for (uint32_t i = 0; i < op->slot_count; i++) {
+        const struct fetch_slot *s = &op->slots[i];
+        if (s->cold_bytes)
+            partition_warm(s->p, s->offset, s->cold_bytes);
+    }
 }
 
 static void on_warm(struct exec_job *job)
 {
     struct fetch_op *op = (struct fetch_op *)((char *)job - offsetof(struct fetch_op, job));
     op->state = FETCH_RUNNING;
-    op->may_block = true;
+    op->was_warmed = true;
     step(op);
 }
 
@@ -262,14 +263,14 @@ static void park(struct fetch_op *op)
 {
     drop_views(op);
     op->state = FETCH_PARKED;
-    op->may_block = false;
+    op->was_warmed = false;
     wait_group_init(&op->group, op->lane->loop, on_fired, 1);
     for (uint32_t i = 0; i < op->slot_count; i++) {
         struct fetch_slot *s = &op->slots[i];
-        const int64_t beyond =
-            s->offset > s->result.high_watermark ? s->offset : s->result.high_watermark;
+        const int64_t seen = op->results[i].high_watermark;
+        const int64_t beyond = s->offset > seen ? s->offset : seen;
         bool is_parked = false;
-        const err e = partition_wait(s->p, &s->waiter, &op->group, beyond + 1, &is_parked);
+        const err e = partition_wait_readable(s->p, &s->waiter, &op->group, beyond, &is_parked);
         if (e != OK || !is_parked) {
             /* Something is new already: the mail makes step look again. */
             wait_group_release(&op->group);
@@ -287,10 +288,11 @@ static void step(struct fetch_op *op)
     }
     struct gathered g = {0};
     for (uint32_t i = 0; i < op->slot_count; i++)
-        read_slot(op, &op->slots[i], &g);
-    if (g.has_cold)
+        read_slot(op, i, &g);
+    const bool has_enough = g.has_error || g.is_cut || g.bytes >= op->min_bytes;
+    if (g.cold_bytes > 0 && !(op->was_warmed && g.bytes > g.cold_bytes))
         warm(op);
-    else if (g.has_error || g.bytes >= op->min_bytes || !g.can_grow || op->is_over)
+    else if (has_enough || g.cold_bytes > 0 || op->is_over || op->slot_count == 0)
         answer(op);
     else
         park(op);
@@ -298,37 +300,36 @@ static void step(struct fetch_op *op)
 
 /* --- the request ------------------------------------------------------------------------ */
 
-static struct slice keep(struct arena *a, struct slice s)
+static void begin_slot(struct fetch_op *op, uint32_t slot, const struct fetch_part *part)
 {
-    void *copy = s.size ? arena_alloc(a, s.size) : NULL;
-    return copy ? slice_of(memcpy(copy, s.data, s.size), s.size) : slice_of(NULL, 0);
-}
-
-static void begin_slot(struct fetch_op *op, struct fetch_slot *s, const struct fetch_part *part)
-{
-    const struct partition_name name = {
+    struct fetch_slot *s = &op->slots[slot];
+    const struct partition_name asked = {
         .topic = part->topic_name, .topic_id = part->topic_id, .partition = part->partition};
     *s = (struct fetch_slot){.offset = part->fetch_offset,
                              .max_bytes = part->max_bytes,
                              .claimed_epoch = part->leader_epoch};
-    s->result = (struct fetch_result){.first_of_topic = part->first_of_topic,
-                                      .partition = part->partition,
-                                      .high_watermark = -1,
-                                      .log_start_offset = -1,
-                                      .leader_id = -1,
-                                      .leader_epoch = -1};
-    s->found = partition_table_find(op->lane->table, &name, &s->p);
-    if (s->found == OK) {
-        const struct log_identity *id = partition_identity(s->p);
-        if (part->topic_name.size)
-            s->result.topic_name = slice_str(id->topic);
-        if (part->topic_id.size)
-            s->result.topic_id = slice_of(id->topic_id.bytes, sizeof id->topic_id.bytes);
-    } else {
-        s->p = NULL;
-        s->result.topic_name = keep(&op->r->arena, part->topic_name);
-        s->result.topic_id = keep(&op->r->arena, part->topic_id);
-    }
+    s->found = partition_table_find(op->lane->table, &asked, &s->p);
+    const struct partition_name name = answer_name(&asked, s->p, &op->r->arena);
+    op->results[slot] = (struct fetch_result){.topic_name = name.topic,
+                                              .topic_id = name.topic_id,
+                                              .first_of_topic = part->first_of_topic,
+                                              .partition = part->partition,
+                                              .high_watermark = -1,
+                                              .log_start_offset = -1,
+                                              .leader_id = -1,
+                                              .leader_epoch = -1};
+}
+
+/* Room for many partitions, where there is one in the op itself. */
+static bool make_slots(struct fetch_op *op, size_t count)
+{
+    struct arena *arena = &op->r->arena;
+    if (count <= 1)
+        return true;
+    op->slots = arena_alloc(arena, count * sizeof *op->slots);
+    op->results = arena_alloc(arena, count * sizeof *op->results);
+    op->head_sizes = arena_alloc(arena, count * sizeof *op->head_sizes);
+    return op->slots && op->results && op->head_sizes;
 }
 
 void handle_fetch(struct lane *ln, struct request *r, struct slice body)
@@ -338,29 +339,28 @@ void handle_fetch(struct lane *ln, struct request *r, struct slice body)
         service_reply_error(r, E_INVALID_REQUEST, "the fetch request is malformed");
         return;
     }
+    const uint32_t max_bytes = req.max_bytes < ANSWER_BYTES_MAX ? req.max_bytes : ANSWER_BYTES_MAX;
     struct fetch_op *op = service_extra(r);
-    *op = (struct fetch_op){
-        .r = r,
-        .lane = ln,
-        .min_bytes = req.min_bytes < req.max_bytes ? req.min_bytes : req.max_bytes,
-        .max_bytes = req.max_bytes < FRAME_BYTES_MAX / 2 ? req.max_bytes : FRAME_BYTES_MAX / 2,
-        .slot_count = (uint32_t)req.partition_count,
-        .is_over = req.max_wait_ms == 0,
-        .slots = &op->first};
-    if (req.partition_count > 1) {
-        op->slots = arena_alloc(&r->arena, req.partition_count * sizeof *op->slots);
-        if (!op->slots) {
-            service_reply_error(r, E_OVERLOADED, "%zu partitions in one fetch request are too many",
-                                req.partition_count);
-            return;
-        }
+    *op = (struct fetch_op){.r = r,
+                            .lane = ln,
+                            .min_bytes = req.min_bytes < max_bytes ? req.min_bytes : max_bytes,
+                            .max_bytes = max_bytes,
+                            .slot_count = (uint32_t)req.partition_count,
+                            .is_over = req.max_wait_ms == 0,
+                            .slots = &op->one_slot,
+                            .results = &op->one_result,
+                            .head_sizes = &op->one_head_size};
+    if (!make_slots(op, req.partition_count)) {
+        service_reply_error(r, E_OVERLOADED, "%zu partitions in one fetch request are too many",
+                            req.partition_count);
+        return;
     }
     struct fetch_cursor cur;
     struct fetch_part part;
     uint32_t slot = 0;
     fetch_begin(&cur, &req);
     while (slot < op->slot_count && fetch_next(&cur, &part))
-        begin_slot(op, &op->slots[slot++], &part);
+        begin_slot(op, slot++, &part);
     CHECK(slot == op->slot_count);
     if (req.max_wait_ms > 0) {
         const uint32_t wait_ms = req.max_wait_ms < WAIT_MS_MAX ? req.max_wait_ms : WAIT_MS_MAX;

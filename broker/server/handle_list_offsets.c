@@ -89,11 +89,7 @@ static void answer_one(struct list_op *op, const struct partition_name *name, co
     }
     const struct whereabouts w = whereabouts(op->lane->table, &op->r->arena, name,
                                              service_listener(op->r), a->error, a->why);
-    sluice__error__init(error);
-    error->has_code = error->has_class_ = true;
-    error->code = err_wire_code(a->error);
-    error->class_ = (int32_t)err_wire_class(a->error);
-    error->message = (char *)(uintptr_t)w.why;
+    msg_fill_error(error, a->error, w.why);
     res->error = error;
 }
 

@@ -7,7 +7,12 @@
  *   append_run        one write for the whole run; every item learns its offsets
  *   op_appended       when all partitions of a request are appended or refused:
  *                     acks 0 and 1 are done, -1 parks where the high watermark is behind
- *   on_fired, on_timeout, on_cancel      the end of the wait; each leads to op_finish once
+ *   on_fired          the last wait is over (confirmed, or it failed)
+ *   give_up           the time is over, or the connection
+ *
+ * Invariants: 1. whichever of the last two ends the last wait leads to op_answer,
+ * and only that; 2. with acks=-1 a partition is answered OK only if its high
+ * watermark reached the end of what was appended, in the epoch it was appended in.
  */
 #include "broker/server/handle_produce.h"
 
@@ -15,16 +20,13 @@
 
 #include "broker/server/whereabouts.h"
 #include "proto/base/check.h"
-#include "proto/base/limits.h"
-
 #include "proto/wire/produce.h"
 
 struct produce_slot {
     struct waiter waiter;
-    struct partition
-        *p; /* referenced while there is something to wait for or to name; NULL: not found */
-    struct produce_result result;
-    bool waits;
+    struct partition *p;  /* referenced: results name it; NULL: not found */
+    int32_t leader_epoch; /* appended in it */
+    bool waits;           /* for the high watermark */
 };
 
 struct produce_op {
@@ -36,9 +38,10 @@ struct produce_op {
     uint32_t timeout_ms;
     uint32_t slot_count;
     uint32_t unappended; /* slots in runs, and one for handle_produce itself */
-    bool parked;
     struct produce_slot *slots;
-    struct produce_slot first; /* most requests have one */
+    struct produce_result *results; /* one for each slot */
+    struct produce_slot one_slot;   /* most requests have one */
+    struct produce_result one_result;
 };
 
 size_t handle_produce_extra(void)
@@ -52,25 +55,16 @@ static void op_finish(struct produce_op *op)
     err outcome = OK;
     timer_stop(op->lane->loop, &op->timer);
     for (uint32_t i = 0; i < op->slot_count; i++)
-        if (op->slots[i].result.error != OK)
-            outcome = op->slots[i].result.error;
+        if (op->results[i].error != OK)
+            outcome = op->results[i].error;
 
     struct conn *c = service_conn(r);
     if (c && op->acks == 0 && outcome != OK) {
         conn_close(c); /* the only way to tell a client that expects no answer */
     } else if (c && op->acks != 0) {
-        /* Results lie in slots; one is the common case and needs no copy. */
-        struct produce_result *results = &op->slots[0].result;
-        if (op->slot_count > 1) {
-            results = mem_alloc(op->slot_count * sizeof *results);
-            for (uint32_t i = 0; i < op->slot_count; i++)
-                results[i] = op->slots[i].result;
-        }
-        const size_t size = produce_response_size(r->correlation_id, results, op->slot_count);
-        produce_response_write(conn_write_space(c, size), r->correlation_id, results,
+        const size_t size = produce_response_size(r->correlation_id, op->results, op->slot_count);
+        produce_response_write(conn_write_space(c, size), r->correlation_id, op->results,
                                op->slot_count);
-        if (op->slot_count > 1)
-            mem_free(results);
     }
     for (uint32_t i = 0; i < op->slot_count; i++)
         if (op->slots[i].p)
@@ -79,9 +73,9 @@ static void op_finish(struct produce_op *op)
 }
 
 /* why NULL: the error and the partition say enough. */
-static void refuse(struct produce_op *op, struct produce_slot *s, err e, const char *why)
+static void refuse(struct produce_op *op, uint32_t slot, err e, const char *why)
 {
-    struct produce_result *res = &s->result;
+    struct produce_result *res = &op->results[slot];
     const struct partition_name name = {
         .topic = res->topic_name, .topic_id = res->topic_id, .partition = res->partition};
     const struct whereabouts w =
@@ -96,46 +90,57 @@ static void refuse(struct produce_op *op, struct produce_slot *s, err e, const c
 
 /* --- waiting ----------------------------------------------------------------- */
 
-static void on_fired(struct mail *m)
+/* It is in the log, and may or may not stay there. */
+static void refuse_appended(struct produce_op *op, uint32_t slot, err e)
 {
-    struct produce_op *op =
-        (struct produce_op *)((char *)m - offsetof(struct produce_op, group.mail));
+    refuse(op, slot, e,
+           arena_printf(&op->r->arena,
+                        "appended at offset %lld, but not confirmed (%s): the outcome is unknown",
+                        (long long)op->results[slot].base_offset, err_text(e)));
+}
+
+/* Nobody waits any more: tells how each wait ended. */
+static void op_answer(struct produce_op *op)
+{
     for (uint32_t i = 0; i < op->slot_count; i++) {
-        struct produce_slot *s = &op->slots[i];
+        const struct produce_slot *s = &op->slots[i];
         if (s->waits && s->waiter.result != OK)
-            refuse(op, s, s->waiter.result, NULL);
+            refuse_appended(op, i, s->waiter.result);
     }
     op_finish(op);
 }
 
-/* Whoever still waits stops; if that was all, the op ends here, else in on_fired, which is on its
- * way. */
-static void give_up(struct produce_op *op)
+static void on_fired(struct mail *m)
 {
+    op_answer((struct produce_op *)((char *)m - offsetof(struct produce_op, group.mail)));
+}
+
+/* Ends what still waits. A group of which one waiter was taken away cannot fire any more, so the op
+ * ends here; if none was left, it has fired and on_fired is on its way. */
+static void give_up(struct produce_op *op, err e)
+{
+    bool was_waiting = false;
     for (uint32_t i = 0; i < op->slot_count; i++) {
         struct produce_slot *s = &op->slots[i];
-        if (s->waits && partition_cancel_wait(s->p, &s->waiter)) {
-            s->waits = false;
-            refuse(op, s, E_TIMED_OUT,
-                   "appended, but not confirmed by all in-sync replicas within timeout_ms; outcome "
-                   "unknown");
-        }
+        if (!s->waits || !partition_cancel_wait(s->p, &s->waiter))
+            continue;
+        s->waiter.result = e;
+        was_waiting = true;
     }
-    if (!wait_group_has_fired(&op->group))
-        op_finish(op);
+    if (was_waiting)
+        op_answer(op);
 }
 
 static void on_timeout(void *arg)
 {
-    give_up(arg);
+    give_up(arg, E_TIMED_OUT);
 }
 
+/* The connection has gone, or the broker is stopping. */
 static void on_cancel(void *arg, struct request *r)
 {
     (void)r;
-    struct produce_op *op = arg;
-    if (op->parked)
-        give_up(op);
+    give_up(arg, E_SHUTTING_DOWN);
 }
 
 static void op_appended(struct produce_op *op)
@@ -154,17 +159,13 @@ static void op_appended(struct produce_op *op)
         if (!s->waits)
             continue;
         const err e =
-            partition_wait(s->p, &s->waiter, &op->group, s->result.last_offset + 1, &is_parked);
+            partition_wait_confirmed(s->p, &s->waiter, &op->group, op->results[i].last_offset + 1,
+                                     s->leader_epoch, &is_parked);
         if (is_parked)
-            continue;
-        s->waits = false;
-        if (e != OK)
-            refuse(
-                op, s, e,
-                "appended, but this broker lost the lead before it was confirmed; outcome unknown");
+            continue; /* from now on the waiter is the partition's */
+        s->waiter.result = e;
         wait_group_release(&op->group);
     }
-    op->parked = true;
     timer_start(op->lane->loop, &op->timer, (int64_t)op->timeout_ms * 1000, on_timeout, op);
     service_on_cancel(op->r, on_cancel, op);
     wait_group_release(&op->group);
@@ -206,17 +207,19 @@ static void append_run(struct lane *ln)
         count_run(ln);
     for (size_t i = 0; i < run->item_count; i++) {
         struct produce_op *op = run->items[i].op;
-        struct produce_slot *s = &op->slots[run->items[i].slot];
+        const uint32_t slot = run->items[i].slot;
+        struct produce_result *res = &op->results[slot];
         if (e != OK) {
-            refuse(op, s, e, NULL);
+            refuse(op, slot, e, NULL);
             continue;
         }
-        s->result.base_offset = offset;
-        s->result.log_start_offset = done.log_start_offset;
+        res->base_offset = offset;
+        res->log_start_offset = done.log_start_offset;
         for (uint32_t k = 0; k < run->items[i].batch_count; k++, b++)
             offset += (int64_t)b->last_offset_delta + 1;
-        s->result.last_offset = offset - 1;
-        s->waits = run->all && offset > done.high_watermark;
+        res->last_offset = offset - 1;
+        op->slots[slot].leader_epoch = done.leader_epoch;
+        op->slots[slot].waits = run->all && offset > done.high_watermark;
     }
     run->p = NULL;
     const size_t items = run->item_count;
@@ -229,6 +232,7 @@ void handle_produce_end(struct lane *ln)
 {
     append_run(ln);
     admit_ctx_reset(&ln->admit);
+    ln->wall_ms = 0;
 }
 
 /* Puts a slot's admitted batches, which already lie at the run's end, into the run. */
@@ -286,34 +290,26 @@ static err find(struct lane *ln, const struct produce_part *part, struct partiti
     return OK;
 }
 
-static struct slice keep(struct arena *a, struct slice s)
+static void begin_result(struct produce_op *op, uint32_t slot, const struct produce_part *part)
 {
-    void *copy = s.size ? arena_alloc(a, s.size) : NULL;
-    return copy ? slice_of(memcpy(copy, s.data, s.size), s.size) : slice_of(NULL, 0);
+    const struct partition_name asked = {
+        .topic = part->topic_name, .topic_id = part->topic_id, .partition = part->partition};
+    const struct partition_name name = answer_name(&asked, op->slots[slot].p, &op->r->arena);
+    op->results[slot] = (struct produce_result){.topic_name = name.topic,
+                                                .topic_id = name.topic_id,
+                                                .first_of_topic = part->first_of_topic,
+                                                .partition = part->partition,
+                                                .log_append_time_ms = -1,
+                                                .log_start_offset = -1,
+                                                .leader_id = -1,
+                                                .leader_epoch = -1};
 }
 
-/* Names in the answer come from the partition, which outlives the frame; without one they are
- * copied. */
-static void name_result(struct produce_op *op, struct produce_slot *s,
-                        const struct produce_part *part)
+static int64_t wall_ms(struct lane *ln)
 {
-    struct produce_result *res = &s->result;
-    *res = (struct produce_result){.first_of_topic = part->first_of_topic,
-                                   .partition = part->partition,
-                                   .log_append_time_ms = -1,
-                                   .log_start_offset = -1,
-                                   .leader_id = -1,
-                                   .leader_epoch = -1};
-    if (s->p) {
-        const struct log_identity *id = partition_identity(s->p);
-        if (part->topic_name.size)
-            res->topic_name = slice_str(id->topic);
-        if (part->topic_id.size)
-            res->topic_id = slice_of(id->topic_id.bytes, sizeof id->topic_id.bytes);
-    } else {
-        res->topic_name = keep(&op->r->arena, part->topic_name);
-        res->topic_id = keep(&op->r->arena, part->topic_id);
-    }
+    if (ln->wall_ms == 0)
+        ln->wall_ms = loop_wall_ms(ln->loop);
+    return ln->wall_ms;
 }
 
 static void take_part(struct lane *ln, struct produce_op *op, uint32_t slot,
@@ -323,9 +319,9 @@ static void take_part(struct lane *ln, struct produce_op *op, uint32_t slot,
     struct produce_run *run = &ln->run;
     const bool all = op->acks == -1;
     err e = find(ln, part, &s->p);
-    name_result(op, s, part);
+    begin_result(op, slot, part);
     if (e != OK) {
-        refuse(op, s, e, NULL);
+        refuse(op, slot, e, NULL);
         return;
     }
     if (partition_rules_version(s->p) != ln->last.rules_version)
@@ -334,15 +330,28 @@ static void take_part(struct lane *ln, struct produce_op *op, uint32_t slot,
         append_run(ln);
     size_t count = 0;
     const char *why = NULL;
-    e = admit(&ln->admit, &ln->last.rules, part->batches, loop_wall_ms(ln->loop),
+    e = admit(&ln->admit, &ln->last.rules, part->batches, wall_ms(ln),
               run->batches + run->batch_count, &count, &why);
     if (e != OK) {
-        refuse(op, s, e, arena_printf(&op->r->arena, "%s", why));
+        refuse(op, slot, e, arena_printf(&op->r->arena, "%s", why));
         return;
     }
     if (ln->last.rules.log_append_time)
-        s->result.log_append_time_ms = run->batches[run->batch_count].max_timestamp;
+        op->results[slot].log_append_time_ms = run->batches[run->batch_count].max_timestamp;
     join_run(ln, op, slot, part->leader_epoch, count);
+}
+
+/* Room for many partitions, where there is one in the op itself. */
+static bool make_slots(struct produce_op *op, size_t count)
+{
+    if (count <= 1)
+        return true;
+    op->slots = arena_alloc(&op->r->arena, count * sizeof *op->slots);
+    op->results = arena_alloc(&op->r->arena, count * sizeof *op->results);
+    if (!op->slots || !op->results)
+        return false;
+    memset(op->slots, 0, count * sizeof *op->slots);
+    return true;
 }
 
 void handle_produce(struct lane *ln, struct request *r, struct slice body)
@@ -364,16 +373,12 @@ void handle_produce(struct lane *ln, struct request *r, struct slice body)
                               .timeout_ms = req.timeout_ms,
                               .slot_count = (uint32_t)req.partition_count,
                               .unappended = 1,
-                              .slots = &op->first};
-    if (req.partition_count > 1) {
-        op->slots = arena_alloc(&r->arena, req.partition_count * sizeof *op->slots);
-        if (!op->slots) {
-            service_reply_error(r, E_OVERLOADED,
-                                "%zu partitions in one produce request are too many",
-                                req.partition_count);
-            return;
-        }
-        memset(op->slots, 0, req.partition_count * sizeof *op->slots);
+                              .slots = &op->one_slot,
+                              .results = &op->one_result};
+    if (!make_slots(op, req.partition_count)) {
+        service_reply_error(r, E_OVERLOADED, "%zu partitions in one produce request are too many",
+                            req.partition_count);
+        return;
     }
     struct produce_cursor cur;
     struct produce_part part;
@@ -381,5 +386,6 @@ void handle_produce(struct lane *ln, struct request *r, struct slice body)
     produce_begin(&cur, &req);
     while (slot < op->slot_count && produce_next(&cur, &part))
         take_part(ln, op, slot++, &part);
+    CHECK(slot == op->slot_count);
     op_put(op);
 }

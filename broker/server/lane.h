@@ -40,8 +40,10 @@ struct lane {
     struct exec *readers;          /* borrowed: cold reads and searches */
     struct lane_metrics metrics;
     struct admit_ctx admit;
+    int64_t wall_ms; /* of this wake-up; 0: not read yet */
     struct produce_run run;
-    /* The partition last used and its rules: most requests of a wake-up are for the same one. */
+    /* The partition last produced to and its rules: most requests of a wake-up are for the same
+     * one. If it is deleted its files stay open until the next produce. */
     struct {
         struct partition *p; /* referenced; NULL: none */
         uint32_t table_version, rules_version;

@@ -3,6 +3,29 @@
 
 #include "proto/base/diag.h"
 
+static struct slice keep(struct arena *a, struct slice s)
+{
+    void *copy = s.size ? arena_alloc(a, s.size) : NULL;
+    return copy ? slice_of(memcpy(copy, s.data, s.size), s.size) : slice_of(NULL, 0);
+}
+
+struct partition_name answer_name(const struct partition_name *asked, const struct partition *p,
+                                  struct arena *arena)
+{
+    struct partition_name name = {.partition = asked->partition};
+    if (!p) {
+        name.topic = keep(arena, asked->topic);
+        name.topic_id = keep(arena, asked->topic_id);
+        return name;
+    }
+    const struct log_identity *id = partition_identity(p);
+    if (asked->topic.size)
+        name.topic = slice_str(id->topic);
+    if (asked->topic_id.size)
+        name.topic_id = slice_of(id->topic_id.bytes, sizeof id->topic_id.bytes);
+    return name;
+}
+
 static const char *quoted_topic(const struct partition_name *name)
 {
     return name->topic.size ? diag_str(name->topic.data, name->topic.size) : "of that id";

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a client should hear when a partition is not to be had here: which one
- * it asked for, what is wrong, and who leads it. Off the hot path; strings come
- * from the arena.
+ * What an answer says of a partition: its name, as it was asked for; and, when it
+ * is not to be had here, what is wrong and who leads it (off the hot path).
+ * Strings live as long as the request's arena and the partition.
  */
 #ifndef SLUICE_SERVER_WHEREABOUTS_H
 #define SLUICE_SERVER_WHEREABOUTS_H
 
 #include "broker/replica/partition_table.h"
 #include "proto/base/mem.h"
+
+/* The name to answer with. Given out by the partition if there is one; else copied: an answer may
+ * outlive the frame that asked. */
+struct partition_name answer_name(const struct partition_name *asked, const struct partition *p,
+                                  struct arena *arena);
 
 struct whereabouts {
     const char *why;   /* a sentence */
