@@ -3,16 +3,21 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <uthash.h>
+#include <utlist.h>
 
 #include "proto/base/check.h"
 #include "proto/base/diag.h"
+#include "proto/base/limits.h"
+
+enum { RETRY_US = 5 * 1000 * 1000 };
 
 enum slot_state { SLOT_ABSENT, SLOT_OPENING, SLOT_OPEN, SLOT_FAILED };
 
 struct slot {
     enum slot_state state;
-    err failure;         /* of SLOT_FAILED */
+    err failure;         /* OK, or why the last attempt to create it failed; of SLOT_FAILED */
     struct partition *p; /* of SLOT_OPEN */
 };
 
@@ -24,17 +29,42 @@ struct held_topic {
     UT_hash_handle hh;
 };
 
+/* A log that is to be created, for a slot that may have gone when it is there. */
+struct creation {
+    struct creation *prev, *next;
+    struct partition_table *table;
+    struct uuid topic_id;
+    uint32_t partition;
+    char topic[TOPIC_NAME_MAX + 1];
+    struct log_conf conf;
+    struct deletion *deletion; /* the topic went meanwhile: waits for what becomes of this */
+};
+
+/* Of all logs of a topic whose tombstone waits for this broker (rule E4). */
+struct deletion {
+    struct deletion *prev, *next;
+    struct partition_table *table;
+    struct uuid topic_id;
+    uint32_t pending; /* logs, creations, and one for delete_logs itself */
+    bool has_failed;
+};
+
 struct partition_table {
     struct partition_table_opts opts;
     uint64_t incarnation;  /* of this process's first registration */
-    pthread_rwlock_t lock; /* guards image, held and what is in it; written by the home loop only */
+    pthread_rwlock_t lock; /* guards image, held and what is in it, is_refusing and is_stopped;
+                              written by the home loop only */
     struct cluster *image;
     struct held_topic *held;
     _Atomic uint32_t version;
     bool is_refusing; /* finds */
     bool is_stopped;
-    bool has_changed;   /* since on_settled was last called */
-    uint32_t unsettled; /* creations and deletions under way */
+    /* Home loop only. */
+    bool has_changed;        /* since on_settled was last called */
+    struct creation *wanted; /* not asked for yet: the manager may answer at once, so not locked */
+    struct creation *creations; /* under way */
+    struct deletion *deletions; /* under way */
+    struct timer retry;         /* of creations that failed for want of space */
 };
 
 struct partition_table *partition_table_new(const struct partition_table_opts *opts)
@@ -63,7 +93,7 @@ uint32_t partition_table_version(const struct partition_table *t)
 
 static void settle(struct partition_table *t)
 {
-    if (t->unsettled > 0 || !t->has_changed || t->is_stopped)
+    if (t->wanted || t->creations || t->deletions || !t->has_changed || t->is_stopped)
         return;
     t->has_changed = false;
     if (t->opts.on_settled)
@@ -174,79 +204,139 @@ static void open_slot(struct partition_table *t, struct slot *s, struct log *g,
     const struct partition_conf conf = conf_of(t, topic, partition);
     s->p = partition_new(g, &conf);
     s->state = SLOT_OPEN;
+    s->failure = OK;
     assign(t, s, topic, partition);
 }
 
-/* A log that is being created, for a slot that may have gone when it is there. */
-struct creation {
-    struct partition_table *table;
-    struct uuid topic_id;
-    uint32_t partition;
-};
+/* --- creating ---------------------------------------------------------------------- */
+
+static void deletion_put(struct deletion *d);
+static void on_log_deleted(void *arg, err e);
+static void on_retry(void *arg);
+
+/* Was this partition led before, and in sync here? Then its log is missing. */
+static bool was_here(const struct partition_table *t, const struct partition_state *s)
+{
+    const bool led_by_earlier_life =
+        s->leader == t->opts.broker_id && s->leader_incarnation < t->incarnation;
+    return partition_has_isr(s, t->opts.broker_id) && (s->leader_epoch > 0 || led_by_earlier_life);
+}
+
+static bool has_failed_dirs(const struct partition_table *t)
+{
+    struct log_manager_stats stats;
+    log_manager_stats(t->opts.logs, &stats);
+    return stats.dirs_fenced > 0;
+}
+
+static void fail_slot(struct partition_table *t, struct slot *s, const struct topic *topic,
+                      uint32_t partition, err e)
+{
+    if (s->failure != e)
+        diag(DIAG_ERROR, "replica", "a partition has no log here, and none can be created",
+             "topic=%s partition=%u error=%s", topic->name, partition, err_name(e));
+    s->state = SLOT_FAILED;
+    s->failure = e;
+    if (err_class(e) == CLASS_RETRY && !timer_is_running(&t->retry))
+        timer_start(t->opts.home, &t->retry, RETRY_US, on_retry, t);
+}
 
 static void on_created(void *arg, struct log *g, err e)
 {
     struct creation *creation = arg;
     struct partition_table *t = creation->table;
+    struct deletion *deletion = creation->deletion;
+    DL_DELETE(t->creations, creation);
     pthread_rwlock_wrlock(&t->lock);
     struct held_topic *h = find_held(t, &creation->topic_id);
-    const struct topic *topic = t->image ? cluster_topic(t->image, &creation->topic_id) : NULL;
-    if (h && topic && !t->is_stopped) {
-        struct slot *s = &h->slots[creation->partition];
-        if (e == OK || e == E_EXISTS) {
+    const struct topic *topic = cluster_topic(t->image, &creation->topic_id);
+    struct slot *s = h && creation->partition < h->count ? &h->slots[creation->partition] : NULL;
+    if (s && s->state == SLOT_OPENING && topic && !t->is_stopped) {
+        if (g)
             open_slot(t, s, g, topic, creation->partition);
-        } else {
-            s->state = SLOT_FAILED;
-            s->failure = e;
-            diag(DIAG_ERROR, "replica", "the log of a partition could not be created",
-                 "topic=%s partition=%u error=%s", topic->name, creation->partition, err_name(e));
-        }
+        else
+            fail_slot(t, s, topic, creation->partition, e);
     }
     touch(t);
     pthread_rwlock_unlock(&t->lock);
-    /* Deleted while it was created: the deletion did not see it. */
-    if (!h && !topic && g && !t->is_stopped)
-        log_manager_delete(t->opts.logs, g, NULL, NULL);
     mem_free(creation);
-    t->unsettled--;
+    if (deletion && g && !t->is_stopped)
+        log_manager_delete(t->opts.logs, g, on_log_deleted, deletion);
+    else if (deletion)
+        deletion_put(deletion);
     settle(t);
 }
 
+/* [locked] */
 static void create_log(struct partition_table *t, struct slot *s, const struct topic *topic,
                        uint32_t partition)
 {
+    if (was_here(t, &topic->partitions[partition])) {
+        /* Rule E2. An empty log must not take the place of one in a directory that may be used
+         * again. */
+        if (has_failed_dirs(t)) {
+            fail_slot(t, s, topic, partition, E_STORAGE);
+            return;
+        }
+        diag(DIAG_WARN, "replica", "the log of a partition is gone; it begins anew, empty",
+             "topic=%s partition=%u", topic->name, partition);
+    }
     struct creation *creation = MEM_NEW(struct creation);
-    *creation = (struct creation){.table = t, .topic_id = topic->id, .partition = partition};
-    const struct log_identity id = {
-        .topic = topic->name, .partition = partition, .topic_id = topic->id};
     const struct partition_conf conf = conf_of(t, topic, partition);
+    *creation = (struct creation){
+        .table = t, .topic_id = topic->id, .partition = partition, .conf = conf.log};
+    snprintf(creation->topic, sizeof creation->topic, "%s", topic->name);
+    DL_APPEND(t->wanted, creation);
     s->state = SLOT_OPENING;
-    t->unsettled++;
-    log_manager_create(t->opts.logs, &id, &conf.log, on_created, creation);
 }
 
-static void update_topic(struct partition_table *t, const struct topic *topic)
+/* Not locked. */
+static void ask_for_logs(struct partition_table *t)
 {
-    for (uint32_t i = 0; i < topic->partition_count; i++) {
-        if (!partition_has_replica(&topic->partitions[i], t->opts.broker_id))
-            continue;
-        struct slot *s = &hold(t, topic)->slots[i];
-        if (s->state == SLOT_OPEN) {
-            const struct partition_conf conf = conf_of(t, topic, i);
-            partition_set_conf(s->p, &conf);
-            assign(t, s, topic, i);
-        } else if (s->state != SLOT_OPENING) {
-            struct log *g = log_manager_find(t->opts.logs, &topic->id, i);
-            if (g)
-                open_slot(t, s, g, topic, i);
-            else
-                create_log(t, s, topic, i);
-        }
+    while (t->wanted) {
+        struct creation *c = t->wanted;
+        const struct log_identity id = {
+            .topic = c->topic, .partition = c->partition, .topic_id = c->topic_id};
+        DL_DELETE(t->wanted, c);
+        DL_APPEND(t->creations, c);
+        log_manager_create(t->opts.logs, &id, &c->conf, on_created, c);
     }
 }
 
-/* --- letting go ------------------------------------------------------------------- */
+/* --- holding and letting go ------------------------------------------------------------ */
 
+/* [locked] */
+static void update_slot(struct partition_table *t, struct slot *s, const struct topic *topic,
+                        uint32_t partition)
+{
+    if (s->state == SLOT_OPEN) {
+        const struct partition_conf conf = conf_of(t, topic, partition);
+        partition_set_conf(s->p, &conf);
+        assign(t, s, topic, partition);
+    } else if (s->state != SLOT_OPENING) {
+        struct log *g = log_manager_find(t->opts.logs, &topic->id, partition);
+        if (g)
+            open_slot(t, s, g, topic, partition);
+        else
+            create_log(t, s, topic, partition);
+    }
+}
+
+/* [locked] */
+static void update_topic(struct partition_table *t, const struct topic *topic)
+{
+    struct held_topic *h = find_held(t, &topic->id);
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        const bool is_ours = partition_has_replica(&topic->partitions[i], t->opts.broker_id);
+        if (is_ours)
+            h = hold(t, topic);
+        /* One that was taken from us still has to be told that it does not lead. */
+        if (is_ours || (h && i < h->count && h->slots[i].state == SLOT_OPEN))
+            update_slot(t, &h->slots[i], topic, i);
+    }
+}
+
+/* [locked] */
 static void drop_held(struct partition_table *t, struct held_topic *h, err e)
 {
     for (uint32_t i = 0; i < h->count; i++) {
@@ -260,23 +350,17 @@ static void drop_held(struct partition_table *t, struct held_topic *h, err e)
     mem_free(h);
 }
 
-/* The image has a tombstone for it that waits for us: only then are logs deleted (rule E4). */
-struct deletion {
-    struct partition_table *table;
-    struct uuid topic_id;
-    uint32_t pending; /* logs, and one for delete_logs itself */
-    bool has_failed;
-};
+/* --- deleting: only what a tombstone names (rule E4) ------------------------------------ */
 
 static void deletion_put(struct deletion *d)
 {
     struct partition_table *t = d->table;
     if (--d->pending > 0)
         return;
+    DL_DELETE(t->deletions, d);
     if (!d->has_failed && !t->is_stopped)
         t->opts.on_deleted(t->opts.user, &d->topic_id);
     mem_free(d);
-    t->unsettled--;
     settle(t);
 }
 
@@ -284,7 +368,7 @@ static void on_log_deleted(void *arg, err e)
 {
     struct deletion *d = arg;
     if (e != OK)
-        d->has_failed = true; /* the manager said what; the tombstone stays and is tried again */
+        d->has_failed = true; /* the directory is fenced; the next start finds the tombstone */
     deletion_put(d);
 }
 
@@ -294,11 +378,33 @@ static void note_log(void *arg, struct log *g)
     buf_append(found, &g, sizeof g);
 }
 
+static struct deletion *find_deletion(const struct partition_table *t, const struct uuid *topic_id)
+{
+    struct deletion *d;
+    DL_FOREACH(t->deletions, d)
+    {
+        if (memcmp(&d->topic_id, topic_id, sizeof *topic_id) == 0)
+            break;
+    }
+    return d;
+}
+
+/* What there is of it, and what is about to be. */
 static void delete_logs(struct partition_table *t, const struct uuid *topic_id)
 {
+    if (find_deletion(t, topic_id))
+        return; /* the tombstone changed while it is under way */
     struct deletion *d = MEM_NEW(struct deletion);
     *d = (struct deletion){.table = t, .topic_id = *topic_id, .pending = 1};
-    t->unsettled++;
+    DL_APPEND(t->deletions, d);
+    struct creation *c;
+    DL_FOREACH(t->creations, c)
+    {
+        if (memcmp(&c->topic_id, topic_id, sizeof *topic_id) == 0) {
+            c->deletion = d;
+            d->pending++;
+        }
+    }
     struct buf all = {0};
     log_manager_each(t->opts.logs, note_log, &all);
     for (size_t i = 0; i < all.size / sizeof(struct log *); i++) {
@@ -349,20 +455,22 @@ void partition_table_apply(struct partition_table *t, const struct cluster *imag
     if (t->is_stopped)
         return;
     struct cluster *old = t->image;
-    t->unsettled++; /* what ends at once must not settle before all has begun */
-    t->has_changed = true;
     pthread_rwlock_wrlock(&t->lock);
     t->image = cluster_ref(image);
     cluster_diff_topics(old, image, on_topic_changed, t);
     touch(t);
     pthread_rwlock_unlock(&t->lock);
+    /* What ends at once settles nothing before all has begun. */
+    t->has_changed = false;
     cluster_diff_tombstones(old, image, on_tombstone_changed, t);
     cluster_unref(old);
-    t->unsettled--;
+    ask_for_logs(t);
+    t->has_changed = true;
     settle(t);
 }
 
-void partition_table_reconfigure(struct partition_table *t)
+/* Every topic held, as the present image and defaults have it. */
+static void update_held(struct partition_table *t)
 {
     struct held_topic *h, *next;
     pthread_rwlock_wrlock(&t->lock);
@@ -372,7 +480,20 @@ void partition_table_reconfigure(struct partition_table *t)
         if (topic)
             update_topic(t, topic);
     }
+    touch(t);
     pthread_rwlock_unlock(&t->lock);
+    ask_for_logs(t);
+}
+
+void partition_table_reconfigure(struct partition_table *t)
+{
+    if (!t->is_stopped)
+        update_held(t);
+}
+
+static void on_retry(void *arg)
+{
+    update_held(arg);
 }
 
 /* --- looking up ------------------------------------------------------------------------- */
@@ -458,6 +579,7 @@ void partition_table_stop(struct partition_table *t)
     struct held_topic *h, *next;
     pthread_rwlock_wrlock(&t->lock);
     t->is_stopped = true;
+    timer_stop(t->opts.home, &t->retry);
     HASH_ITER(hh, t->held, h, next)
     drop_held(t, h, E_SHUTTING_DOWN);
     touch(t);
@@ -467,6 +589,16 @@ void partition_table_stop(struct partition_table *t)
 void partition_table_free(struct partition_table *t)
 {
     CHECK(t->held == NULL);
+    struct creation *c, *next_creation;
+    struct deletion *d, *next_deletion;
+    DL_FOREACH_SAFE(t->creations, c, next_creation)
+    {
+        mem_free(c);
+    }
+    DL_FOREACH_SAFE(t->deletions, d, next_deletion)
+    {
+        mem_free(d);
+    }
     cluster_unref(t->image);
     pthread_rwlock_destroy(&t->lock);
     mem_free(t);

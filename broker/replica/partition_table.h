@@ -3,10 +3,12 @@
  * All partitions of this broker, found by topic name or id; and the place
  * where a change of the cluster image becomes a change of what this broker
  * holds: logs are created, opened, reconfigured, deleted, roles taken and
- * given up. Level-triggered: only the latest image counts (rule C5).
+ * given up. Level-triggered: only the latest image counts (rule C5). A log is
+ * deleted only on a tombstone that waits for this broker (rule E4). One that could not be
+ * created for want of space is tried again by and by.
  *
- * Threads: partition_table_find and _version on any; the rest on the home
- * loop, which is also that of the log directories.
+ * Threads: home is also the loop of the log directories. On any: partition_table_find,
+ * _version, _image, _each and _waiting; the rest there.
  */
 #ifndef SLUICE_REPLICA_PARTITION_TABLE_H
 #define SLUICE_REPLICA_PARTITION_TABLE_H
@@ -24,7 +26,8 @@ struct partition_table_opts {
     int32_t broker_id;
     const struct topic_config_values
         *defaults; /* kept: the broker's own; see partition_table_reconfigure */
-    /* Nothing is left here of a topic whose tombstone waits for this broker (rule E4). */
+    /* Nothing is left here of a topic whose tombstone waits for this broker (rule E4). May come
+     * again for the same topic. */
     void (*on_deleted)(void *user, const struct uuid *topic_id);
     /* Every partition the image gives this broker is open; once per image that changed something.
      * May be NULL. */
@@ -35,11 +38,11 @@ struct partition_table_opts {
 struct partition_table *partition_table_new(const struct partition_table_opts *opts);
 /* From now on finds answer E_SHUTTING_DOWN; what waits goes on. */
 void partition_table_refuse(struct partition_table *t);
-/* Partitions in which somebody waits for a flush. */
+/* Partitions in which somebody waits for a confirmation. */
 size_t partition_table_waiting(struct partition_table *t);
 /* All partitions stop with E_SHUTTING_DOWN; waiting requests are told. */
 void partition_table_stop(struct partition_table *t);
-/* Nobody uses a partition any more. */
+/* Stopped, and nobody uses a partition any more. No callback of the log manager may follow. */
 void partition_table_free(struct partition_table *t);
 
 /* The first of this process, once it is registered; before any image is applied. */
