@@ -55,6 +55,14 @@ static err open_coord(void *user, struct coord **out)
     return e;
 }
 
+/* --- workers --------------------------------------------------------------------- */
+
+static struct exec *new_exec(void *user, const char *name, unsigned threads)
+{
+    (void)user;
+    return exec_new(name, threads);
+}
+
 /* --- ready ------------------------------------------------------------------------- */
 
 static void tell_address(struct buf *text, const char *name, const struct address *at)
@@ -221,6 +229,7 @@ static int run(struct program *pr, const struct broker_conf *conf)
                                      .loop_count = pr->loop_count,
                                      .io = fsio_posix(),
                                      .rng = &pr->rng,
+                                     .new_exec = new_exec,
                                      .open_coord = open_coord,
                                      .on_ready = on_ready,
                                      .on_stopped = on_stopped,

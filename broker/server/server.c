@@ -107,11 +107,12 @@ static void apply_dynamic_configs(struct server *b, const struct cluster *image)
         if (value ? was_set && strcmp(value, view.value) == 0 : !was_set)
             continue;
         struct buf why = {0};
-        if (conf_override(b->opts.conf, view.key->name, value, &why) != OK)
+        if (conf_override(b->opts.conf, view.key->name, value, &why) == OK)
+            has_changed = true;
+        else
             diag(DIAG_WARN, "broker", "a config set at run time is ignored", "why=%s",
                  diag_str(why.data, why.size));
         buf_deinit(&why);
-        has_changed = true;
     }
     if (has_changed)
         broker_conf_topic_defaults(b->opts.conf, &b->topic_defaults);
@@ -182,7 +183,7 @@ static void on_registered(void *user, const char *cluster_id, uint64_t incarnati
         snprintf(b->cluster_id, sizeof b->cluster_id, "%s", cluster_id);
         partition_table_set_incarnation(b->table, incarnation);
     }
-    b->incarnation = incarnation;
+    atomic_store_explicit(&b->incarnation, incarnation, memory_order_release);
     controller_stand(b->controller, incarnation);
     const struct cluster *image = follower_image(b->follower);
     if (image)
@@ -300,9 +301,10 @@ static void fill_hello(void *user, struct Sluice__HelloResponse *hello)
     hello->role = (char *)(uintptr_t) "broker";
     hello->has_broker_id = true;
     hello->broker_id = b->conf.broker_id;
-    hello->cluster_id = (char *)(uintptr_t)b->cluster_id;
-    hello->has_incarnation = true;
-    hello->incarnation = b->incarnation;
+    hello->incarnation = atomic_load_explicit(&b->incarnation, memory_order_acquire);
+    hello->has_incarnation = hello->incarnation != 0;
+    if (hello->has_incarnation)
+        hello->cluster_id = (char *)(uintptr_t)b->cluster_id;
 }
 
 static void on_dir_failed(void *arg, const char *path, err e)
@@ -310,6 +312,12 @@ static void on_dir_failed(void *arg, const char *path, err e)
     (void)arg;
     diag(DIAG_ERROR, "broker", "a data directory is out of use until this broker is started again",
          "path=%s error=%s", DIAG_STR(path), err_name(e));
+}
+
+static struct exec *new_flusher(void *arg, const char *name)
+{
+    struct server *b = arg;
+    return b->opts.new_exec(b->opts.user, name, 1);
 }
 
 static err open_logs(struct server *b)
@@ -322,6 +330,8 @@ static err open_logs(struct server *b)
                                           .dir_count = b->conf.data_dirs.count,
                                           .default_conf =
                                               partition_table_default_conf(&b->topic_defaults),
+                                          .new_exec = new_flusher,
+                                          .new_exec_arg = b,
                                           .checkpoint_interval_ms = b->conf.checkpoint_interval_ms,
                                           .retention_interval_ms = b->conf.retention_interval_ms,
                                           .dir_failed = on_dir_failed,
@@ -495,9 +505,9 @@ struct server *server_new(const struct server_opts *opts)
     CHECK(pthread_mutex_init(&b->handlers.conf_lock, NULL) == 0);
     b->metrics = metrics_new();
     process_add_metrics(b->metrics);
-    b->workers =
-        exec_new("sluice-logs", b->conf.recovery_threads * (unsigned)b->conf.data_dirs.count);
-    b->readers = exec_new("sluice-read", b->conf.io_threads);
+    b->workers = opts->new_exec(opts->user, "sluice-logs",
+                                b->conf.recovery_threads * (unsigned)b->conf.data_dirs.count);
+    b->readers = opts->new_exec(opts->user, "sluice-read", b->conf.io_threads);
     if (begin(b))
         return b;
     server_free(b);
@@ -609,9 +619,9 @@ void server_free(struct server *b)
         registration_free(b->registration);
     if (b->follower)
         follower_free(b->follower);
+    exec_free(b->workers); /* who may be writing the identity still */
     if (b->logs)
         log_manager_free(b->logs);
-    exec_free(b->workers);
     metrics_free(b->metrics);
     pthread_mutex_destroy(&b->handlers.conf_lock);
     mem_free(b);

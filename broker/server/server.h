@@ -30,6 +30,8 @@ struct server_opts {
     size_t loop_count;
     const struct fsio *io;
     struct rng *rng;
+    /* Workers; the server frees them. */
+    struct exec *(*new_exec)(void *user, const char *name, unsigned threads);
     /* Opens coordination on home, once the data directories are locked; on failure says why itself.
      */
     err (*open_coord)(void *user, struct coord **out);

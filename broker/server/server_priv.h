@@ -3,6 +3,8 @@
 #ifndef SLUICE_SERVER_SERVER_PRIV_H
 #define SLUICE_SERVER_SERVER_PRIV_H
 
+#include <stdatomic.h>
+
 #include "broker/controller/controller.h"
 #include "broker/server/api_table.h"
 #include "broker/server/server.h"
@@ -31,7 +33,9 @@ struct server {
     struct subscription subscription;
     struct registration *registration;
     struct endpoint endpoints[BROKER_LISTENERS_MAX];
-    uint64_t incarnation; /* 0: not registered yet */
+    /* 0: not registered yet. Set after cluster_id, which does not change from then on: Hello is
+     * answered on every loop. */
+    _Atomic uint64_t incarnation;
     struct controller *controller;
     struct partition_table *table;
 
