@@ -121,8 +121,9 @@ static const char *partition_fault(const Sluice__PartitionNode *p)
             return "a replica is both in sync and eligible";
     if (p->has_leader && !has(p->isr, p->n_isr, p->leader))
         return "the leader of a partition is not in sync";
-    if (!p->has_leader_epoch || p->leader_epoch < 0)
-        return "a partition has no leader epoch";
+    /* One more must be possible. */
+    if (!p->has_leader_epoch || p->leader_epoch < 0 || p->leader_epoch == INT32_MAX)
+        return "the leader epoch of a partition is not valid";
     return NULL;
 }
 
@@ -344,8 +345,9 @@ static err broker_of(const Sluice__BrokerNode *node, struct arena *arena, int32_
 {
     if (!node->has_id || node->id != id)
         return fail(what, "its id is not that of its path");
-    if (!node->has_incarnation || node->incarnation == 0)
-        return fail(what, "it has no incarnation");
+    /* It is the version of a node. */
+    if (!node->has_incarnation || node->incarnation == 0 || node->incarnation > INT32_MAX)
+        return fail(what, "its incarnation is not valid");
     struct endpoint endpoints[ENDPOINTS_MAX];
     const err e = unpack_endpoints(node, endpoints, what);
     if (e != OK)

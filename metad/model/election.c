@@ -147,6 +147,8 @@ bool election_update(const struct partition_state *p, const struct live_brokers 
             b = choose(p, out->eligible, out->state.eligible_count, live);
         if (b != NULL || p->leader != NO_BROKER)
             set_leader(out, b);
+        if (out->state.isr_count >= min_insync)
+            out->state.eligible_count = 0;
     }
     const struct partition_state *st = &out->state;
     const bool changed =

@@ -17,7 +17,7 @@ uint8_t *buf_reserve(struct buf *b, size_t extra)
 {
     CHECK(extra <= SIZE_MAX / 2 - b->size);
     const size_t need = b->size + extra;
-    if (need > b->capacity) {
+    if (need > b->capacity || b->data == NULL) {
         size_t capacity = b->capacity ? b->capacity : 64;
         while (capacity < need)
             capacity *= 2;

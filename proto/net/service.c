@@ -112,6 +112,9 @@ static void write_error(struct conn *c, uint64_t correlation_id, err e, struct s
 
 /* A text that does not fit is cut at a character's end: strings are UTF-8. */
 static struct slice print_text(char buffer[ERROR_TEXT_MAX], const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static struct slice print_text(char buffer[ERROR_TEXT_MAX], const char *format, va_list args)
 {
     const int printed = vsnprintf(buffer, ERROR_TEXT_MAX, format, args);
     CHECK(printed >= 0);

@@ -195,6 +195,7 @@ static void topics_that_others_could_not_rely_on_are_refused(void **state)
     SPOIL(s.partition.leader = 2);
     SPOIL(s.partition.leader = 9);
     SPOIL(s.partition.leader_epoch = -1);
+    SPOIL(s.partition.leader_epoch = INT32_MAX);
     SPOIL(s.partition.has_leader_epoch = 0);
 }
 

@@ -8,6 +8,7 @@
 
 #include "tests/support/test.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "metad/coord/model.h"

@@ -76,6 +76,8 @@ static const struct row rows[] = {
      true},
     {"E3: a single replica leads, lossy or not", "1", "1", "", 1, 1, 1, "1", "1", "1", 1, "1", "",
      true},
+    {"E1: an eligible one that leads alone may be enough", "1,2,3", "", "3,2", -1, 0, 1, "2,3", "",
+     "", 2, "2", "", true},
     {"eligible ones are forgotten when the set is large enough again", "1,2,3", "1,2", "3", 1, 1, 2,
      "1,2,3", "", "", 1, "1,2", "", false},
 };
