@@ -105,6 +105,7 @@ def test_by_time_over_segments(broker, client):
         client.produce("long", 0, [Record(bytes(10_000), timestamp=1_000_000 + 1000 * (first + i)) for i in range(4)],
                        acks=1, crc=False)
     assert len(broker.segments("long")) >= 4
+    eventually(lambda: client.list_offset("long", 0, LATEST).offset == count, what="all can be read")
     for i in (0, 1, 2, 3, 99, 100, 101, 102, 103, 250, 398, 399):
         answer = client.list_offset("long", 0, 1_000_000 + 1000 * i)
         assert (answer.offset, answer.timestamp) == (i, 1_000_000 + 1000 * i)
