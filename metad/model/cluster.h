@@ -3,7 +3,7 @@
  * The cluster image: what is known of the cluster at one version of /changes.
  * Immutable and counted; a process swaps it whole. Two images share all that
  * did not change between them (tables in shards, topics and brokers as counted
- * values), so that a change among 10,000 topics costs a few microseconds, and
+ * values), so that a change among 10,000 topics costs some twenty microseconds, and
  * the difference between two images is found without looking at the rest.
  *
  * Topics are found by id and by name, in constant time; brokers by id.
