@@ -351,6 +351,7 @@ static err measure_segments(struct log *g)
             return E_CORRUPT;
         seg->file_size = (uint32_t)size;
         seg->size = is_last ? g->sum.end.pos : (uint32_t)size;
+        seg->own_pos = seg->size;
         seg->next_offset = is_last ? g->sum.end.offset : g->segments[i + 1].base_offset;
         if (seg->size > seg->file_size)
             return E_CORRUPT;

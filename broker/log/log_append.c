@@ -71,13 +71,14 @@ static err ensure_active(struct log *g)
     if (g->sum.segment_count == 0)
         return log_roll(g);
     struct segment *seg = log_active(g);
-    if (seg->is_prepared)
+    if (seg->is_prepared && seg->damaged_pos == SEGMENT_UNDAMAGED)
         return OK;
     const struct segment_opts opts = log_segment_opts(g);
     err e = segment_map(seg, log_map_bytes(g, seg));
     if (e == OK)
         e = segment_prepare(seg, &opts, PREPARE_BATCHES_MAX);
-    if ((e == E_WOULD_BLOCK || e == E_CORRUPT) && seg->size > 0)
+    if (((e == E_WOULD_BLOCK || e == E_CORRUPT) && seg->size > 0) ||
+        (e == OK && seg->damaged_pos != SEGMENT_UNDAMAGED))
         e = log_roll(g);
     return e;
 }

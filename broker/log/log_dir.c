@@ -1023,11 +1023,15 @@ err log_dir_checkpoint(struct log_dir *d, struct log *const *logs, size_t count)
 {
     if (log_dir_is_fenced(d))
         return E_STORAGE;
-    err e = checkpoint_epochs(d, logs, count);
+    err e = OK;
     for (size_t i = 0; i < count && e == OK; i++)
         e = log_put_stale_point(logs[i]);
     if (e == OK)
         e = points_sync(d->points);
+    /* Epochs after points: their file begins at the start offset, which must not go back any more.
+     */
+    if (e == OK)
+        e = checkpoint_epochs(d, logs, count);
     if (e != OK)
         log_dir_fence(d, e);
     return e;

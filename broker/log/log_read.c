@@ -3,8 +3,11 @@
  * Reading. A read is a range of a whole-segment mapping: found by the ring of
  * recent batches, or by index and a short walk over headers, and never touched
  * otherwise. Whoever may not block asks first whether the pages are there; if
- * not, log_warm brings them on a worker, and looks at the checksums of what came
- * from the disk (rule S7): what is found damaged is never given out again.
+ * not, log_warm brings them on a worker.
+ *
+ * Rule S7: what this process did not write itself is given out only after its
+ * checksums were looked at, once, and what comes from the disk again, again:
+ * what is found damaged is never given out.
  */
 #include <string.h>
 
@@ -124,10 +127,11 @@ static err take_one(struct range *r, int64_t max_offset)
     if (e != OK)
         return e;
     const int64_t next = b.base_offset + b.last_offset_delta + 1;
-    if (next <= max_offset) {
-        r->to = r->from + (uint32_t)b.size;
-        r->next_offset = next;
-    }
+    /* It ends above what may be given out: so it is, or its number of offsets is damaged. */
+    if (next > max_offset)
+        return segment_verify(r->seg, r->from, r->from + (uint32_t)b.size);
+    r->to = r->from + (uint32_t)b.size;
+    r->next_offset = next;
     return OK;
 }
 
@@ -136,7 +140,8 @@ static err damaged(struct log *g, const struct range *r)
     static struct diag_limit limit = {.interval_ms = 1000};
     if (diag_allowed(&limit))
         diag(DIAG_ERROR, "log", "a batch is damaged", "dir=%s segment=%lld pos=%u",
-             DIAG_STR(g->path), (long long)r->seg->base_offset, r->from);
+             DIAG_STR(g->path), (long long)r->seg->base_offset,
+             r->seg->damaged_pos != SEGMENT_UNDAMAGED ? r->seg->damaged_pos : r->from);
     return E_CORRUPT;
 }
 
@@ -168,6 +173,12 @@ static err find_range(struct log *g, const struct log_read_opts *opts, int64_t m
     }
     if (e == OK)
         e = touch(g, r->seg, r->from, r->to, opts->may_block);
+    if (e == OK && segment_verify(r->seg, r->from, r->to) != OK) {
+        /* What lies before the damage is good. */
+        err_ignore(damaged(g, r), "told; the next read is refused");
+        e = r->from < r->seg->damaged_pos ? find_end(g, opts, max_offset, r) : E_CORRUPT;
+        return e;
+    }
     return e == E_CORRUPT ? damaged(g, r) : e;
 }
 
@@ -240,6 +251,9 @@ err log_prepare_segment(struct log *g, int64_t base_offset)
         segment_init(&twin, &dir, base_offset, seg->next_offset, size, &opts);
         twin.file_size = seg->file_size;
         twin.damaged_pos = seg->damaged_pos;
+        twin.own_pos = seg->own_pos;
+        twin.checked_from = seg->checked_from;
+        twin.checked_to = seg->checked_to;
         const size_t map_bytes = log_map_bytes(g, seg);
         const uint32_t truncations = g->truncations;
         log_unlock(g);

@@ -105,10 +105,12 @@ static err lower_point(struct log *g, const struct log_place *place)
     return e;
 }
 
-/* What was cut must not come back through the epochs' file. */
-static err rewrite_epochs(struct log *g)
+/* Before the cut: what the epochs' file calls complete never reaches above the flushed point, so
+ * that whatever is appended there later is looked for in the batches. */
+static err rewrite_epochs(struct log *g, int64_t end_offset)
 {
     struct buf text = {0};
+    epoch_cache_truncate(&g->epochs, end_offset);
     epoch_cache_format(&g->epochs, g->sum.flushed.offset, &text);
     const err e = checkpoint_write(g->io, g->path, EPOCH_FILE, &text);
     buf_deinit(&text);
@@ -135,9 +137,9 @@ err log_truncate(struct log *g, int64_t end_offset)
          (long long)g->sum.end.offset, (long long)place.offset, (long long)g->sum.flushed.offset);
     e = lower_point(g, &place);
     if (e == OK)
-        e = log_cut_to(g, &place);
+        e = rewrite_epochs(g, place.offset);
     if (e == OK)
-        e = rewrite_epochs(g);
+        e = log_cut_to(g, &place);
     return e == OK ? OK : fence(g, e);
 }
 

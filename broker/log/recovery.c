@@ -412,6 +412,9 @@ static err run(struct work *w, struct recovered *out)
         out->has_changed = true;
         return e;
     }
+    /* The epochs' file calls itself complete up to what was flushed. */
+    if (e == OK && p && end.offset < p->flushed.offset)
+        e = log_remove_epochs(w->dir.io, w->dir.path);
     if (e == OK && w->has_removed)
         e = w->dir.io->sync_dir(w->dir.io, w->dir.path);
     if (e == OK)

@@ -96,6 +96,7 @@ void segment_init(struct segment *seg, const struct segment_dir *dir, int64_t ba
         .size = size,
         .file_size = size,
         .damaged_pos = SEGMENT_UNDAMAGED,
+        .own_pos = size,
         .first_timestamp = INT64_MIN,
         .max_timestamp = INT64_MIN,
     };
@@ -335,6 +336,42 @@ static uint32_t rel_offset_of(const struct segment *seg, int64_t offset)
     return rel > UINT32_MAX ? UINT32_MAX : (uint32_t)rel;
 }
 
+/* Nothing is given out from here on. What this process wrote is in memory: that it is damaged is
+ * found again by whoever looks again. */
+static err note_damage(struct segment *seg, uint32_t pos, err e)
+{
+    if (e == E_CORRUPT && pos < seg->damaged_pos && pos < seg->own_pos)
+        seg->damaged_pos = pos;
+    return e;
+}
+
+/* The first batch in a range whose checksums are wrong; `to` if there is none. */
+static uint32_t first_damage(const struct segment *seg, uint32_t from, uint32_t to)
+{
+    while (from < to) {
+        struct batch b;
+        if (segment_batch_at(seg, from, &b) != OK || batch_check_crcs(&b) != OK)
+            return from;
+        from += (uint32_t)b.size;
+    }
+    return to;
+}
+
+err segment_verify(struct segment *seg, uint32_t from, uint32_t to)
+{
+    if (to > seg->own_pos)
+        to = seg->own_pos;
+    if (from >= seg->checked_from && from <= seg->checked_to)
+        from = seg->checked_to;
+    if (from >= to)
+        return OK;
+    const uint32_t good = first_damage(seg, from, to);
+    if (from != seg->checked_to)
+        seg->checked_from = from;
+    seg->checked_to = good;
+    return good == to ? OK : note_damage(seg, good, E_CORRUPT);
+}
+
 err segment_find(struct segment *seg, int64_t offset, uint32_t *pos, int64_t *base_offset)
 {
     if (offset < seg->base_offset)
@@ -347,18 +384,24 @@ err segment_find(struct segment *seg, int64_t offset, uint32_t *pos, int64_t *ba
         else
             doubt(seg);
     }
-    int64_t next = seg->base_offset;
+    uint32_t before = at;
     while (at < seg->size) {
-        struct batch b;
-        const err e = segment_batch_at(seg, at, &b);
+        struct batch b, last;
+        err e = segment_batch_at(seg, at, &b);
+        /* A gap may be one, or a batch whose number of offsets is damaged. */
+        if (e == OK && b.base_offset > offset && before < at &&
+            (segment_batch_at(seg, before, &last) != OK || batch_check_crcs(&last) != OK)) {
+            at = before;
+            e = E_CORRUPT;
+        }
         if (e != OK)
-            return e;
-        next = b.base_offset + b.last_offset_delta + 1;
-        if (next > offset) {
+            return note_damage(seg, at, e);
+        if (b.base_offset + b.last_offset_delta + 1 > offset) {
             *pos = at;
             *base_offset = b.base_offset;
             return OK;
         }
+        before = at;
         at += (uint32_t)b.size;
     }
     *pos = seg->size;
@@ -410,7 +453,7 @@ err segment_extend(struct segment *seg, const struct segment_span *span, uint32_
         struct batch b;
         const err e = segment_batch_at(seg, at, &b);
         if (e != OK && at == span->from)
-            return e;
+            return note_damage(seg, at, e);
         if (e != OK)
             break; /* what is before it is good; the next read meets it */
         if (b.size > span->limit - at || b.base_offset >= span->max_offset ||
@@ -483,8 +526,10 @@ static err walk(struct segment *seg, const struct segment_opts *opts, uint32_t f
             e = segment_batch_at(seg, at, &b);
         if (e == OK && b.base_offset < seg->next_offset)
             e = E_CORRUPT;
-        if (e != OK)
+        if (e != OK) {
+            note_damage(seg, at, e);
             break;
+        }
         seg->size = at;
         segment_note(seg, opts,
                      &(struct segment_batch){.base_offset = b.base_offset,
@@ -517,6 +562,9 @@ err segment_prepare(struct segment *seg, const struct segment_opts *opts, uint32
     }
     if (e == OK && seg->next_offset > next_offset)
         e = E_CORRUPT;
+    /* What lies before damage can be read all the same. */
+    if (e == E_CORRUPT && seg->damaged_pos != SEGMENT_UNDAMAGED)
+        e = OK;
     /* What the log knows of its end is better founded than a walk over what may be damaged. */
     seg->next_offset = next_offset;
     seg->is_prepared = e == OK;
@@ -576,6 +624,10 @@ err segment_cut(struct segment *seg, uint32_t pos, int64_t next_offset)
     seg->next_offset = next_offset;
     if (seg->damaged_pos >= pos)
         seg->damaged_pos = SEGMENT_UNDAMAGED;
+    if (seg->own_pos > pos)
+        seg->own_pos = pos;
+    if (seg->checked_to > pos)
+        seg->checked_from = seg->checked_to = 0;
     struct offset_entry last = {0};
     seg->indexed_pos = offset_index_last(&seg->offsets, &last) ? last.pos : 0;
     if (pos == 0)

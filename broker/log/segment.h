@@ -54,6 +54,8 @@ struct segment {
     uint32_t file_size;   /* larger than size: a preallocated tail */
     uint32_t indexed_pos; /* of the last batch with an index entry */
     uint32_t damaged_pos; /* from here on a checksum was found wrong; SEGMENT_UNDAMAGED */
+    uint32_t own_pos;     /* from here on this process wrote it */
+    uint32_t checked_from, checked_to; /* before own_pos: checksums were looked at here */
     int64_t first_timestamp;
     int64_t max_timestamp;            /* valid if is_prepared */
     uint32_t max_rel_offset, max_pos; /* of the first batch that has it */
@@ -126,7 +128,11 @@ err segment_drop_indexes(const struct segment_dir *dir, int64_t base_offset) MUS
 /* The batch at a position below size. E_CORRUPT: shape or header checksum is wrong, or it does not
  * end within. */
 err segment_batch_at(const struct segment *seg, uint32_t pos, struct batch *out) MUST_USE;
-/* The first batch that ends above offset, by index and walk: *pos is size if there is none. */
+/* Looks at the checksums of the batches from a boundary on that neither this process wrote nor were
+ * looked at before (rule S7). E_CORRUPT: damaged_pos is set. */
+err segment_verify(struct segment *seg, uint32_t from, uint32_t to) MUST_USE;
+/* The first batch that ends above offset, by index and walk: *pos is size if there is none.
+ * E_CORRUPT: the walk met damage; damaged_pos is set. */
 err segment_find(struct segment *seg, int64_t offset, uint32_t *pos, int64_t *base_offset) MUST_USE;
 /* What the index alone says, without a look at the data: at or below where segment_find will begin
  * to walk, and where segment_extend will. */
