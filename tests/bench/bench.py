@@ -267,9 +267,9 @@ def row_tail(b, t):
     t.at_least('one producer, ten tail consumers', 'egress GB/s', column(f, 'gbps'), column(s, 'gbps'), 0.8)
     cost = {}
     for n in (1, 10, 100):
-        runs = [on_broker(b, 'tail', consumers=n, bytes=b.size(16 * MIB, 2 * MIB), rate=b.size(100, 1000), **LARGE)
+        runs = [on_broker(b, 'tail', consumers=n, bytes=b.size(50 * MIB, 4 * MIB), rate=b.size(100, 1000), **LARGE)
                 for _ in range(b.pairs)]
-        alone = [on_broker(b, 'tail', consumers=0, bytes=b.size(16 * MIB, 2 * MIB), rate=b.size(100, 1000), **LARGE)
+        alone = [on_broker(b, 'tail', consumers=0, bytes=b.size(50 * MIB, 4 * MIB), rate=b.size(100, 1000), **LARGE)
                  for _ in range(b.pairs)] if n == 1 else alone
         cost[n] = [(r['cpu_s'] - a['cpu_s']) / (r['bytes'] / 1e9) for r, a in zip(runs, alone)]
         t.note(f'cost of {n} tail consumers', 'CPU s/GB read', cost[n])
