@@ -137,7 +137,6 @@ def test_a_directory_without_permission(new_broker):
     assert str(broker.data) in broker.stderr()
 
 
-@known_defect("partitions of the unusable directory are made anew, empty, in the other one")
 def test_one_of_two_directories_is_unusable(mount, broker_on):
     """The other serves what it has."""
     disk = mount("8m")
@@ -232,8 +231,6 @@ def choose(random, starts, i, part):
     return starts[i] + random.randrange(low, high or starts[i + 1] - starts[i]), random.randrange(8)
 
 
-@known_defect("records are not verified where a header walk or read-ahead brought their page in; a damaged header "
-              "hides the batches before it and is reported at a wrong position")
 @pytest.mark.parametrize("part", PARTS)
 def test_a_bit_that_flips_on_the_disk_is_never_served(broker, client, topic, part):
     """Goal: damage is refused and named, never taken for data, and what lies before it is served.
@@ -330,7 +327,7 @@ def test_a_format_of_the_future_is_not_truncated(broker, client, topic):
     assert path.read_bytes() == content
 
 
-@known_defect("the gap is not reported; until lately a fetch into it failed a CHECK")
+@known_defect("the gap is passed over without a word")
 def test_a_segment_file_that_is_gone(broker, client):
     """What is left is served, each record at its offset; the loss is reported, not passed over."""
     client.create_topic("t", 1, SMALL)
@@ -351,7 +348,6 @@ def test_a_segment_file_that_is_gone(broker, client):
     broker.says(f"(?i)(missing|gap|lost|hole).*{directory.name}|{directory.name}.*(missing|gap|lost|hole)")
 
 
-@known_defect("it is made anew, empty, from offset 0, without a word")
 def test_a_partition_directory_that_is_gone(broker, client, topic):
     """Lost, not empty: it says so; with one replica it leads all the same."""
     client.produce(topic, 0, [b"v"] * 5)
