@@ -442,6 +442,8 @@ err log_ensure_loaded(struct log *g)
     if (e != OK)
         return unusable(g, E_STORAGE, "its files are not those that its end was recorded with");
     e = load_epochs(g);
+    if (e == E_UNSUPPORTED_VERSION)
+        return unusable(g, E_STORAGE, "a batch has a format version that this build does not know");
     if (e != OK)
         return unusable(g, e == E_CORRUPT ? E_STORAGE : e,
                         "the leader epochs are lost and the batches are damaged");

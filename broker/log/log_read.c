@@ -139,10 +139,17 @@ static err damaged(struct log *g, const struct range *r)
 {
     static struct diag_limit limit = {.interval_ms = 1000};
     if (diag_allowed(&limit))
-        diag(DIAG_ERROR, "log", "a batch is damaged", "dir=%s segment=%lld pos=%u",
-             DIAG_STR(g->path), (long long)r->seg->base_offset,
+        diag(DIAG_ERROR, "log",
+             "a batch is damaged, or of a format version this build does not know",
+             "dir=%s segment=%lld pos=%u", DIAG_STR(g->path), (long long)r->seg->base_offset,
              r->seg->damaged_pos != SEGMENT_UNDAMAGED ? r->seg->damaged_pos : r->from);
     return E_CORRUPT;
+}
+
+/* A format that this build does not know cannot be told from damage here. */
+static bool is_refused(err e)
+{
+    return e == E_CORRUPT || e == E_UNSUPPORTED_VERSION;
 }
 
 /* The range that answers a read; empty: nothing there that may be given out. */
@@ -161,7 +168,7 @@ static err find_range(struct log *g, const struct log_read_opts *opts, int64_t m
     }
     if (e != OK || r->from >= r->seg->size) {
         r->to = r->from;
-        return e == E_CORRUPT ? damaged(g, r) : e;
+        return is_refused(e) ? damaged(g, r) : e;
     }
     if (r->from >= r->seg->damaged_pos)
         return damaged(g, r);
@@ -179,7 +186,7 @@ static err find_range(struct log *g, const struct log_read_opts *opts, int64_t m
         e = r->from < r->seg->damaged_pos ? find_end(g, opts, max_offset, r) : E_CORRUPT;
         return e;
     }
-    return e == E_CORRUPT ? damaged(g, r) : e;
+    return is_refused(e) ? damaged(g, r) : e;
 }
 
 err log_read(struct log *g, const struct log_read_opts *opts, struct log_view *out)

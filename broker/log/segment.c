@@ -508,9 +508,10 @@ static struct offset_entry take_indexes(struct segment *seg)
     return last;
 }
 
-/* Walks from a boundary to the end as if the batches were being appended; at most so many. */
+/* Walks from a boundary to the end, which is at end_offset, as if the batches were being appended;
+ * at most so many. */
 static err walk(struct segment *seg, const struct segment_opts *opts, uint32_t from,
-                uint32_t batches_max)
+                int64_t end_offset, uint32_t batches_max)
 {
     const uint32_t size = seg->size;
     const struct slice bytes = slice_of(seg->ref->map, size);
@@ -524,7 +525,8 @@ static err walk(struct segment *seg, const struct segment_opts *opts, uint32_t f
                               : E_WOULD_BLOCK;
         if (e == OK)
             e = segment_batch_at(seg, at, &b);
-        if (e == OK && b.base_offset < seg->next_offset)
+        if (e == OK &&
+            (b.base_offset < seg->next_offset || b.base_offset + b.last_offset_delta >= end_offset))
             e = E_CORRUPT;
         if (e != OK) {
             note_damage(seg, at, e);
@@ -558,10 +560,12 @@ err segment_prepare(struct segment *seg, const struct segment_opts *opts, uint32
         const struct offset_entry last = take_indexes(seg);
         seg->indexed_pos = last.pos;
         seg->next_offset = seg->base_offset + last.rel_offset;
-        e = walk(seg, opts, last.pos, batches_max);
+        e = walk(seg, opts, last.pos, next_offset, batches_max);
     }
-    if (e == OK && seg->next_offset > next_offset)
-        e = E_CORRUPT;
+    if (e == OK && seg->next_offset < next_offset)
+        diag(DIAG_ERROR, "log", "records are missing behind a segment: a file is gone or was cut",
+             "dir=%s segment=%lld from=%lld to=%lld", DIAG_STR(seg->dir.path),
+             (long long)seg->base_offset, (long long)seg->next_offset, (long long)next_offset);
     /* What lies before damage can be read all the same. */
     if (e == E_CORRUPT && seg->damaged_pos != SEGMENT_UNDAMAGED)
         e = OK;
