@@ -825,6 +825,8 @@ err log_dir_create(struct log_dir *d, const struct log_identity *id, const struc
     char path[FSIO_PATH_MAX], name[PARTITION_NAME_MAX];
     uint32_t slot;
     err e = points_take(d->points, &slot);
+    if (e == E_STORAGE)
+        log_dir_fence(d, e);
     if (e != OK)
         return e;
     e = make_partition_dir(d, fsio_path(path, d->path, partition_name(name, id)));
@@ -839,10 +841,7 @@ err log_dir_create(struct log_dir *d, const struct log_identity *id, const struc
     const struct log_summary sum = {.end = {.epoch = -1}, .flushed = {.epoch = -1}};
     struct log *g = log_new(d, id, slot, conf, &sum);
     log_lock(g);
-    /* Both copies, so that later puts find their blocks. */
     e = log_put_point(g);
-    if (e == OK)
-        e = log_put_point(g);
     log_unlock(g);
     if (e != OK) {
         log_unref(g);

@@ -223,6 +223,26 @@ void points_forget_found(struct points *t)
     t->found = NULL;
 }
 
+/* Zeros over both copies: half of an old one must not come to life beside the new ones. */
+static err clear_copies(struct points *t, uint32_t slot)
+{
+    static const uint8_t zeros[POINT_SIZE];
+    err e = OK;
+    for (unsigned copy = 0; copy < 2 && e == OK; copy++)
+        e = fsio_pwrite(t->io, t->file, zeros, sizeof zeros, copy_pos(slot, copy));
+    return e;
+}
+
+static void give_back(struct points *t, uint32_t slot)
+{
+    pthread_mutex_lock(&t->lock);
+    CHECK(slot < t->count);
+    t->slots[slot].is_taken = false;
+    if (slot < t->free_hint)
+        t->free_hint = slot;
+    pthread_mutex_unlock(&t->lock);
+}
+
 err points_take(struct points *t, uint32_t *slot)
 {
     err e = OK;
@@ -243,9 +263,15 @@ err points_take(struct points *t, uint32_t *slot)
         }
         t->slots[i].is_taken = true;
         t->free_hint = i + 1;
-        *slot = i;
     }
     pthread_mutex_unlock(&t->lock);
+    if (e != OK)
+        return e;
+    e = clear_copies(t, i);
+    if (e == OK)
+        *slot = i;
+    else
+        give_back(t, i);
     return e;
 }
 
@@ -269,19 +295,10 @@ err points_put(struct points *t, uint32_t slot, const struct point *p)
 
 err points_release(struct points *t, uint32_t slot)
 {
-    static const uint8_t zeros[POINT_SIZE];
-    err e = OK;
-    for (unsigned copy = 0; copy < 2 && e == OK; copy++)
-        e = fsio_pwrite(t->io, t->file, zeros, sizeof zeros, copy_pos(slot, copy));
-    if (e != OK)
-        return e;
-    pthread_mutex_lock(&t->lock);
-    CHECK(slot < t->count);
-    t->slots[slot].is_taken = false;
-    if (slot < t->free_hint)
-        t->free_hint = slot;
-    pthread_mutex_unlock(&t->lock);
-    return OK;
+    const err e = clear_copies(t, slot);
+    if (e == OK)
+        give_back(t, slot);
+    return e;
 }
 
 err points_sync(struct points *t)

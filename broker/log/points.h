@@ -56,7 +56,7 @@ bool points_found(const struct points *t, uint32_t slot, struct point *out);
 /* Drops what points_found tells; the slots stay taken. */
 void points_forget_found(struct points *t);
 
-/* A free slot, taken. E_OVERLOADED: POINTS_MAX are. */
+/* A free slot, taken; its blocks are there for later puts. E_OVERLOADED: POINTS_MAX are. */
 err points_take(struct points *t, uint32_t *slot) MUST_USE;
 err points_put(struct points *t, uint32_t slot, const struct point *p) MUST_USE;
 /* Both copies gone; the slot is free again. */
