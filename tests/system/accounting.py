@@ -152,7 +152,8 @@ class Writer(threading.Thread):
         batch = self._underway.pop(response.correlation_id)
         result = result_of(response.produce) if response.HasField("produce") else response
         if result.HasField("error"):
-            batch.state = REFUSED
+            # Some say that it is in the log, and may or may not stay there.
+            batch.state = UNKNOWN if "outcome is unknown" in result.error.message else REFUSED
         else:
             batch.base_offset, batch.state = result.base_offset, ACKED
 
