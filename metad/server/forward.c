@@ -206,6 +206,13 @@ static void send_now(struct forward *fw, struct peer *p)
     rpc_send(p->rpc, pieces, 2, left_us > 0 ? left_us : 1, on_answer, fw->flight);
 }
 
+/* A broker that is asked by its number and is not registered: waiting would not bring it. */
+static bool is_nobody(const struct forward *fw)
+{
+    return fw->broker_id != FORWARD_TO_CONTROLLER && fw->f->image &&
+           !cluster_broker(fw->f->image, fw->broker_id);
+}
+
 static void on_timer(void *arg)
 {
     struct forward *fw = arg;
@@ -215,7 +222,7 @@ static void on_timer(void *arg)
         rpc_reconnect(p->rpc);
     if (p && rpc_is_ready(p->rpc))
         send_now(fw, p);
-    else if (loop_now_us(fw->f->l) >= fw->due_us)
+    else if (loop_now_us(fw->f->l) >= fw->due_us || (!p && is_nobody(fw)))
         finish(fw, p ? E_NETWORK : E_BROKER_NOT_AVAILABLE, slice_of(NULL, 0), why);
     else
         timer_start(fw->f->l, &fw->timer, RETRY_US, on_timer, fw); /* or on_ready, sooner */

@@ -688,8 +688,13 @@ static void stop_lane(struct mail *m)
             continue;
         cancel_requests(sc);
         sc->is_leaving = true;
-        if (sc->inflight == 0)
+        if (sc->inflight > 0)
+            continue;
+        /* Who is owed nothing is not waited for. */
+        if (conn_out_bytes(sc->conn) > 0)
             conn_close_after_flush(sc->conn);
+        else
+            conn_close(sc->conn);
     }
     timer_start(ln->loop, &ln->stop_grace, STOP_GRACE_US, on_stop_grace, ln);
 }
