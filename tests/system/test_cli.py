@@ -233,6 +233,12 @@ def test_describing_one_missing_topic_shows_the_others(sluice):
     assert "missing" in result.err
 
 
+def test_configs_of_a_broker_that_is_not_there(sluice):
+    """Told by metad, which knows who is registered: not by waiting for it."""
+    refused = sluice("--timeout", "1000", "config", "describe", "--broker", "9", status=FAILED)
+    assert "BROKER_NOT_AVAILABLE" in refused.err and "not registered" in refused.err
+
+
 def test_configs(sluice):
     sluice("topic", "create", "t", "--config", "retention.ms=1000")
     sluice("config", "alter", "--topic", "t", "--set", "segment.bytes=2000000", "--set", "durability=page-cache",
