@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* clang-format off */
 /*
  * The record batch, format version 0. A canonical batch, little-endian:
  *
@@ -7,10 +8,12 @@
  *      1    5  length of what follows, five-byte varint: 87 + size of records
  *      6    9  0x09 base_offset        u64
  *     15    5  0x15 leader_epoch       u32, <= 2^31-1
- *     20    5  0x1d header_crc         u32, CRC-32C of the 16 bytes base_offset, leader_epoch,
- * batch_crc 25    5  0x25 batch_crc          u32, CRC-32C of the 48 bytes attributes ... topic_crc,
- * then records 30    5  0x2d attributes         u32, bits 24-31 the version 35    5  0x35
- * record_count       u32 40    5  0x3d last_offset_delta  u32 45    9  0x41 base_timestamp     i64
+ *     20    5  0x1d header_crc         u32, CRC-32C of 16 bytes: base_offset, leader_epoch, batch_crc
+ *     25    5  0x25 batch_crc          u32, CRC-32C of 48 bytes, attributes to topic_crc, then records
+ *     30    5  0x2d attributes         u32, bits 24-31 the version
+ *     35    5  0x35 record_count       u32
+ *     40    5  0x3d last_offset_delta  u32
+ *     45    9  0x41 base_timestamp     i64
  *     54    9  0x49 max_timestamp      i64
  *     63    9  0x51 producer_id        i64, -1 none
  *     72    5  0x5d producer_epoch     i32, -1 none
@@ -27,6 +30,7 @@
  * Valid: header_crc and batch_crc are right, the version is known, and for
  * the rest the rules at batch_check_records.
  */
+/* clang-format on */
 #include "proto/wire/batch.h"
 
 #include "proto/base/check.h"
