@@ -127,7 +127,7 @@ static err gather_log(struct group *group, struct log *g)
                          .end = g->sum.end,
                          .truncations = g->truncations,
                          .first_ref = (uint32_t)group->ref_count,
-                         .names_are_new = g->names_are_new};
+                         .names_are_new = g->names_are_new && g->unusable == OK};
     err e = g->unusable == OK ? log_ensure_loaded(g) : OK;
     if (e == OK && g->is_loaded && g->unusable == OK)
         e = gather_files(group, m);
@@ -165,8 +165,9 @@ static err sync_names(struct flusher *f, const struct group *group)
     for (size_t i = 0; i < group->count; i++) {
         if (!group->members[i].names_are_new)
             continue;
-        const err e = f->io->sync_dir(f->io, group->members[i].log->path);
-        if (e != OK)
+        struct log *g = group->members[i].log;
+        const err e = f->io->sync_dir(f->io, g->path);
+        if (e != OK && !(e == E_NOT_FOUND && log_has_ended(g)))
             return e;
     }
     return OK;

@@ -115,6 +115,14 @@ void log_end(struct log *g, err e)
     log_unlock(g);
 }
 
+bool log_has_ended(struct log *g)
+{
+    log_lock(g);
+    const bool has_ended = g->unusable != OK;
+    log_unlock(g);
+    return has_ended;
+}
+
 /* --- ends -------------------------------------------------------------------- */
 
 int64_t log_start_offset(const struct log *g)
@@ -618,6 +626,8 @@ err log_stage_epochs(struct log *g, struct log_staged *staged)
     buf_deinit(&text);
     if (e != OK)
         log_drop_staged(staged);
+    if (e == E_NOT_FOUND && log_has_ended(g))
+        e = OK;
     return e == E_NO_SPACE ? OK : e;
 }
 

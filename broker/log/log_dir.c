@@ -339,6 +339,7 @@ void log_dir_stop(struct log_dir *d)
 {
     struct flusher *f = d->flusher;
     d->flusher = NULL;
+    d->fenced = NULL; /* nobody is left to tell */
     flusher_free(f);
     /* Another broker may have it from now on. */
     if (d->lock_file)

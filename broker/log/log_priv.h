@@ -137,6 +137,8 @@ void log_spill_indexes(struct log *g);
 void log_settle(struct log *g);
 /* For good: every later use is answered with e. Views stay valid. */
 void log_end(struct log *g, err e);
+/* Its directory may have another name, or be gone. */
+bool log_has_ended(struct log *g);
 
 /* The identity file. */
 #define PARTITION_FILE "partition"

@@ -263,6 +263,22 @@ static void manager_spreads_and_deletes(void **state)
     assert_ok(batch_check_crcs(&b));
     log_view_release(&v);
     log_unref(g);
+
+    /* Deleted while the flusher and a checkpoint have it: that is no failure of the disk. */
+    for (uint32_t p = 100; p < 130; p++) {
+        g = host_create(&h, p);
+        assert_ok(world_append(g, 3, 100, 1, 1, 0, &offset));
+        struct outcome saved = {0};
+        log_manager_run_checkpoint(h.m, on_end, &saved);
+        gone = (struct outcome){0};
+        log_manager_delete(h.m, g, on_end, &gone);
+        wait_for(&h, &gone);
+        wait_for(&h, &saved);
+        assert_ok(gone.e);
+    }
+    struct log_manager_stats s;
+    log_manager_stats(h.m, &s);
+    assert_int_equal(s.dirs_fenced, 0);
     host_kill(&h);
     assert_ok(host_open(&h, 2));
     host_start(&h);
@@ -380,6 +396,111 @@ static void manager_lives_on_with_one_directory_of_two(void **state)
     host_deinit(&h);
 }
 
+/* --- many threads ------------------------------------------------------------- */
+
+enum { HANDS = 3, LOGS = 3, ROUNDS = 60 };
+
+struct hand {
+    struct exec_job job;
+    struct host *host;
+    struct log *logs[LOGS];
+    struct made_batch *batch;
+    bool is_done;
+};
+
+static void work_hand(struct exec_job *job)
+{
+    struct hand *hand = (struct hand *)job;
+    for (int i = 0; i < ROUNDS * LOGS; i++) {
+        struct log *g = hand->logs[i % LOGS];
+        int64_t offset;
+        log_lock(g);
+        if (log_append(g, &hand->batch->batch, 1, 0, &offset) != OK)
+            abort();
+        const struct log_read_opts opts = {.offset = offset / 2,
+                                           .max_offset = INT64_MAX,
+                                           .max_bytes = 3000,
+                                           .at_least_one = true,
+                                           .may_block = true};
+        struct log_view v;
+        if (log_read(g, &opts, &v) != OK)
+            abort();
+        log_unlock(g);
+        struct batch b;
+        if (batch_read_canonical(v.bytes, &b) != OK || batch_check_crcs(&b) != OK)
+            abort();
+        log_view_release(&v);
+        struct log_found f;
+        if (i % 16 == 0 && log_find_timestamp(g, 1000, INT64_MAX, &f) != OK)
+            abort();
+    }
+}
+
+static void hand_done(struct exec_job *job)
+{
+    ((struct hand *)job)->is_done = true;
+}
+
+static _Atomic unsigned flush_calls;
+
+static void count_flushes(void *arg, struct log *g, err e)
+{
+    (void)arg;
+    (void)g;
+    if (e == OK)
+        flush_calls++;
+}
+
+/* Goal: with appends, reads, searches, flushes, checkpoints and retention at once, for tsan to
+ * watch. */
+static void manager_serves_many_threads(void **state)
+{
+    (void)state;
+    struct host h;
+    host_init(&h, 1);
+    assert_ok(host_open(&h, 1));
+    host_start(&h);
+    struct log *logs[LOGS];
+    for (uint32_t p = 0; p < LOGS; p++) {
+        logs[p] = host_create(&h, p);
+        log_lock(logs[p]);
+        log_on_flushed(logs[p], count_flushes, NULL);
+        log_unlock(logs[p]);
+    }
+    struct exec *hands_exec = exec_new("hands", HANDS);
+    static struct hand hands[HANDS];
+    for (size_t i = 0; i < HANDS; i++) {
+        hands[i] = (struct hand){.job = {.run = work_hand, .done = hand_done, .home = h.loop},
+                                 .host = &h,
+                                 .batch = mem_alloc(sizeof(struct made_batch))};
+        memcpy(hands[i].logs, logs, sizeof logs);
+        make_batch(hands[i].batch, 2, 200, 1000, i);
+        exec_submit(hands_exec, &hands[i].job);
+    }
+    bool is_busy = true;
+    const int64_t deadline = test_deadline_ms(60000);
+    while (is_busy && test_now_ms() < deadline) {
+        host_checkpoint(&h);
+        host_retention(&h);
+        is_busy = false;
+        for (size_t i = 0; i < HANDS; i++)
+            is_busy |= !hands[i].is_done;
+    }
+    assert_false(is_busy);
+    exec_free(hands_exec);
+    for (size_t i = 0; i < HANDS; i++)
+        mem_free(hands[i].batch);
+    for (size_t p = 0; p < LOGS; p++) {
+        const char *why;
+        wait_flushed(&h, logs[p], 2 * HANDS * ROUNDS);
+        if (!world_read_all(logs[p], NULL, NULL, &why))
+            fail_msg("%s", why);
+    }
+    assert_true(flush_calls > 0);
+    host_close(&h);
+    host_deinit(&h);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +510,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(manager_drops_what_retention_says),
         cmocka_unit_test(manager_moves_the_flushed_point_of_page_cache_logs),
         cmocka_unit_test(manager_lives_on_with_one_directory_of_two),
+        cmocka_unit_test(manager_serves_many_threads),
     };
     return TEST_MAIN(tests, NULL, NULL);
 }
