@@ -157,11 +157,13 @@ static bool parse_named(struct conf *c, const char *key, const char *text, char 
     return true;
 }
 
-static void parse_single(struct conf *c, const char *key, struct address *at)
+static bool parse_single(struct conf *c, const char *key, struct address *at)
 {
     const char *text = conf_string(c, key);
-    if (address_parse(at, text, strlen(text)) != OK)
-        conf_problem(c, key, "\"%s\" is not HOST:PORT", text);
+    if (address_parse(at, text, strlen(text)) == OK)
+        return true;
+    conf_problem(c, key, "\"%s\" is not HOST:PORT", text);
+    return false;
 }
 
 static struct broker_listener *find_listener(struct broker_conf *b, const char *name)
@@ -205,9 +207,9 @@ static void read_listeners(struct conf *c, struct broker_conf *out)
     if (conf_is_set(c, "listeners")) {
         read_listener_list(c, out);
     } else {
-        struct broker_listener *l = &out->listeners[out->listener_count++];
+        struct broker_listener *l = &out->listeners[0];
         strcpy(l->name, "CLIENT");
-        parse_single(c, "listener", &l->at);
+        out->listener_count = parse_single(c, "listener", &l->at) ? 1 : 0;
         l->advertised = l->at;
         if (conf_is_set(c, "advertised.listener"))
             parse_single(c, "advertised.listener", &l->advertised);
