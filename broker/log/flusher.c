@@ -175,15 +175,21 @@ static err sync_names(struct flusher *f, const struct group *group)
 
 static err sync_files(struct flusher *f, const struct group *group)
 {
-    const int64_t start = f->io->clock_us(f->io);
     for (size_t i = 0; i < group->ref_count; i++) {
         const err e = f->io->fdatasync(f->io, group->refs[i].file);
         if (e != OK)
             return e;
     }
-    if (group->ref_count)
-        average(&f->file_us, (f->io->clock_us(f->io) - start + 1) / (int64_t)group->ref_count + 1);
     return OK;
+}
+
+/* How many syncs it would be, one by one: files, and directories with new names. */
+static size_t count_syncs(const struct group *group)
+{
+    size_t n = group->ref_count;
+    for (size_t i = 0; i < group->count; i++)
+        n += group->members[i].names_are_new;
+    return n;
 }
 
 /* A sealed segment's indexes are synced once, with it: from then on a power cut cannot tear them.
@@ -209,14 +215,17 @@ static err sync_group(struct flusher *f, const struct group *group)
     if (log_dir_is_fenced(f->dir))
         return E_STORAGE; /* rule D7 */
     const int64_t start = f->io->clock_us(f->io);
+    const size_t syncs = count_syncs(group);
     err e;
-    if (choose_syncfs(f, group->ref_count)) {
+    if (group->ref_count > 0 && choose_syncfs(f, syncs)) {
         e = f->io->syncfs(f->io, group->refs[0].file);
         average(&f->syncfs_us, f->io->clock_us(f->io) - start + 1);
     } else {
         e = sync_names(f, group);
         if (e == OK)
             e = sync_files(f, group);
+        if (syncs > 0)
+            average(&f->file_us, (f->io->clock_us(f->io) - start) / (int64_t)syncs + 1);
         if (e == OK)
             e = sync_sealed_indexes(group);
     }
