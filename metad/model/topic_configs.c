@@ -23,7 +23,7 @@ static const struct topic_config_def defs[TOPIC_CONFIG_COUNT] = {
     [TOPIC_CLEANUP_POLICY] = {
         "cleanup.policy", CONFIG_SET, "", CLEANUP_DELETE, 0, 0, cleanup_choices, "log.cleanup.policy",
         "What happens to old data: `delete` drops whole segments by age and size, `compact` keeps the last value of each "
-        "key; both may be given."},
+        "key; both may be given. This version has no cleaner yet: `compact` asks for keys and drops nothing."},
     [TOPIC_COMPRESSION_TYPE] = {
         "compression.type", CONFIG_CHOICE, "", COMPRESSION_PRODUCER, 0, 0, compression_choices, "compression.type",
         "The codec of stored batches. `producer` keeps what the producer chose, and is the only one that never "
