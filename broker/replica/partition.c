@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "proto/base/check.h"
+#include "proto/base/diag.h"
 
 struct partition {
     struct log *log; /* its lock guards all below that is not atomic */
@@ -136,6 +137,21 @@ uint32_t partition_rules_version(const struct partition *p)
     return atomic_load_explicit(&p->rules_version, memory_order_acquire);
 }
 
+/* [locked] Rule E2: nobody else could lead; what may be lost is told once, and no more held against
+ * the log. */
+static err own_up(struct partition *p)
+{
+    const struct log_loss loss = log_loss(p->log);
+    const struct log_identity *id = log_identity(p->log);
+    if (!loss.is_lossy)
+        return OK;
+    diag(DIAG_ERROR, "replica",
+         "records that were durable may be lost; there is no other replica to have them from",
+         "topic=%s partition=%u from=%lld to=%lld", id->topic, id->partition, (long long)loss.from,
+         (long long)loss.to);
+    return log_clear_loss(p->log);
+}
+
 err partition_set_role(struct partition *p, const struct partition_role *role)
 {
     struct wait_fired fired = {0};
@@ -149,6 +165,8 @@ err partition_set_role(struct partition *p, const struct partition_role *role)
         if (role->is_leader && !has_begun) {
             e = log_begin_epoch(p->log, role->leader_epoch);
             p->epoch_start = log_end_offset(p->log);
+            if (e == OK && role->is_sole)
+                e = own_up(p);
         }
         p->role = *role;
         if (e != OK)

@@ -35,6 +35,7 @@ struct partition_role {
     int32_t leader_epoch;
     uint32_t partition_epoch;
     uint32_t isr_count;
+    bool is_sole; /* the only replica: it leads whatever it has lost, and says so (rule E2) */
 };
 
 /* References the log; does not lead yet. On the loop of the log directories, as partition_stop. */

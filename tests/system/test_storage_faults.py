@@ -425,3 +425,22 @@ def test_checkpoints_of_the_directory_in_doubt_lose_nothing(broker, client, topi
         broker.restart()
         assert values(broker.client().read_all(topic, 0)) == [b"%d" % i for i in range(20)], name
         broker.terminate()
+
+
+def test_durable_records_that_are_gone_are_told_once(broker, client, topic):
+    """Rule E2: the only replica leads all the same, names the range, and does not hold it against the log for ever."""
+    for i in range(6):
+        client.produce(topic, 0, [b"%d" % i + bytes(100)])
+    path, = broker.segments(topic)
+    broker.kill()
+    os.truncate(path, path.stat().st_size // 2)
+    broker.restart()
+    broker.says(rf"may be lost.*topic={topic} partition=0 from=3 to=6\b")
+    client = broker.client()
+    assert values(client.read_all(topic, 0)) == [b"%d" % i + bytes(100) for i in range(3)]
+    assert client.produce(topic, 0, [b"next"]).base_offset >= 3
+    assert broker.terminate() == 0
+    broker.stderr_path.write_text("")
+    broker.restart()
+    assert values(broker.client().read_all(topic, 0))[-1] == b"next"
+    assert "may be lost" not in broker.stderr()
