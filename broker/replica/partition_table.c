@@ -159,8 +159,7 @@ static struct partition_role role_of(const struct partition_table *t,
         .leader_id = s->leader,
         .leader_epoch = s->leader_epoch,
         .partition_epoch = s->partition_epoch,
-        .isr_count = s->isr_count,
-        .is_sole = s->replica_count == 1};
+        .isr_count = s->isr_count};
 }
 
 /* --- holding -------------------------------------------------------------------- */
@@ -252,7 +251,7 @@ static void on_created(void *arg, struct log *g, err e)
     struct held_topic *h = find_held(t, &creation->topic_id);
     const struct topic *topic = cluster_topic(t->image, &creation->topic_id);
     struct slot *s = h && creation->partition < h->count ? &h->slots[creation->partition] : NULL;
-    if (s && s->state == SLOT_OPENING && topic && !t->is_stopped) {
+    if (s && s->state == SLOT_OPENING && topic) {
         if (g)
             open_slot(t, s, g, topic, creation->partition);
         else
@@ -461,17 +460,14 @@ void partition_table_apply(struct partition_table *t, const struct cluster *imag
     cluster_diff_topics(old, image, on_topic_changed, t);
     touch(t);
     pthread_rwlock_unlock(&t->lock);
-    /* What ends at once settles nothing before all has begun. */
-    t->has_changed = false;
     cluster_diff_tombstones(old, image, on_tombstone_changed, t);
     cluster_unref(old);
     ask_for_logs(t);
-    t->has_changed = true;
+    t->has_changed = true; /* last: what ended at once has settled nothing */
     settle(t);
 }
 
-/* Every topic held, as the present image and defaults have it. */
-static void update_held(struct partition_table *t)
+void partition_table_reconfigure(struct partition_table *t)
 {
     struct held_topic *h, *next;
     pthread_rwlock_wrlock(&t->lock);
@@ -486,15 +482,9 @@ static void update_held(struct partition_table *t)
     ask_for_logs(t);
 }
 
-void partition_table_reconfigure(struct partition_table *t)
-{
-    if (!t->is_stopped)
-        update_held(t);
-}
-
 static void on_retry(void *arg)
 {
-    update_held(arg);
+    partition_table_reconfigure(arg);
 }
 
 /* --- looking up ------------------------------------------------------------------------- */
