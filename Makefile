@@ -148,6 +148,8 @@ $(call room_lib,$(1)): $(call obj_of,$(call src_of,$(1)))
 	$$(call say,AR,$$@)ar rcs $$@ $$^
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
+.PHONY: rooms
+rooms: $(foreach r,$(ROOMS),$(call room_lib,$(r))) $(GEN_LIB)
 
 # --- programs and libraries -------------------------------------------------------------------
 
@@ -292,8 +294,8 @@ bench-programs: $(BENCHES)
 
 OWN_SOURCES = $(shell find proto broker metad clients tests -name '*.[ch]')
 .PHONY: lint check fmt sizes cover
-lint: ## Layers, stand-alone headers, README coverage, words, format
-	@$(MAKE) schema && $(PYTHON) tests/lint/lint.py
+lint: ## Layers, stand-alone headers, README coverage, words, symbols, format
+	@$(MAKE) schema && $(MAKE) V=debug rooms && $(PYTHON) tests/lint/lint.py
 check: ## What must pass before a merge: lint, test, asan, fuzz-smoke, examples
 	@$(MAKE) lint && $(MAKE) test && $(MAKE) asan && $(MAKE) fuzz-smoke && $(MAKE) examples && $(MAKE) docs-check && \
 	    echo 'check: all passed'

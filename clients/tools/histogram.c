@@ -38,7 +38,7 @@ void histogram_record(struct histogram *h, int64_t value)
     h->buckets[index_of((uint64_t)value)]++;
 }
 
-void histogram_add(struct histogram *h, const struct histogram *other)
+void histogram_merge(struct histogram *h, const struct histogram *other)
 {
     h->count += other->count;
     if (other->max > h->max)

@@ -23,7 +23,7 @@ struct histogram {
 
 /* A negative value counts as 0. */
 void histogram_record(struct histogram *h, int64_t value);
-void histogram_add(struct histogram *h, const struct histogram *other);
+void histogram_merge(struct histogram *h, const struct histogram *other);
 /* The value that at least this share (0 to 1) of all values do not exceed; 1 gives the maximum, no
  * values give 0. */
 int64_t histogram_percentile(const struct histogram *h, double share);

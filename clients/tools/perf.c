@@ -191,7 +191,7 @@ static void sum_up(const struct perf *p, struct summary *s)
     for (size_t i = 0; i < p->workers; i++) {
         struct perf_result *const r = &p->shared->results[i];
         s->records += atomic_load(&r->records);
-        histogram_add(&s->latency_ns, &r->latency_ns);
+        histogram_merge(&s->latency_ns, &r->latency_ns);
         const int64_t worker_ended = atomic_load(&r->ended_ns);
         if (r->started_ns > 0 && worker_ended > 0) {
             started = r->started_ns < started ? r->started_ns : started;

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""All lints, over the files that git knows or would add: layers, words, licences, READMEs, headers, format.
+"""All lints, over the files that git knows or would add: layers, words, licences, READMEs, headers, symbols, format.
 
-    lint.py [NAME ...]      only these: layers words licence readme headers format
+    lint.py [NAME ...]      only these: layers words licence readme headers symbols format
 """
 import concurrent.futures
 import os
@@ -13,6 +13,7 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import layers  # noqa: E402
+import symbols  # noqa: E402
 import words  # noqa: E402
 
 CODE = ('.c', '.h', '.py', '.sh')
@@ -97,6 +98,10 @@ def lint_headers(all_files):
             return f'{header}:1: does not compile alone:\n{done.stderr}' if done.returncode else None
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             yield from filter(None, pool.map(one, headers))
+
+
+def lint_symbols(_):
+    yield from symbols.check(os.path.join(ROOT, 'build', 'debug', 'rooms'))
 
 
 def lint_format(all_files):

@@ -63,7 +63,7 @@ static void percentiles_are_close_to_the_truth(void **state)
         values[i] = (int64_t)(rng_u64(&rng) >> (1 + rng_below(&rng, 62)));
         histogram_record(i % 3 ? &h : &other, values[i]);
     }
-    histogram_add(&h, &other);
+    histogram_merge(&h, &other);
     assert_int_equal(h.count, COUNT);
     qsort(values, COUNT, sizeof *values, compare);
     assert_int_equal(h.max, values[COUNT - 1]);
