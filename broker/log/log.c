@@ -374,29 +374,58 @@ static err measure_segments(struct log *g)
     return OK;
 }
 
-/* Adds to the epochs what the batches from valid_to on say. */
+/* The epoch of a segment's first batch; what is behind the last segment has the log's last one. */
+static err first_epoch(struct log *g, struct segment *seg, int32_t *epoch)
+{
+    struct batch b;
+    if (seg == g->segments + g->sum.segment_count || seg->size == 0) {
+        *epoch = g->sum.end.epoch;
+        return OK;
+    }
+    err e = segment_map(seg, log_map_bytes(g, seg));
+    size_t ready = 0;
+    if (e == OK)
+        e = map_ensure(g->io, slice_of(seg->ref->map, seg->size), &ready, 0, BATCH_HEADER_SIZE);
+    if (e == OK)
+        e = segment_batch_at(seg, 0, &b);
+    if (e == OK)
+        *epoch = b.leader_epoch;
+    return e;
+}
+
+static err walk_epochs_in(struct log *g, struct segment *seg, int64_t valid_to)
+{
+    size_t ready = 0;
+    err e = segment_map(seg, log_map_bytes(g, seg));
+    for (uint32_t pos = 0; e == OK && pos < seg->size;) {
+        struct batch b;
+        e = map_ensure(g->io, slice_of(seg->ref->map, seg->size), &ready, pos, BATCH_HEADER_SIZE);
+        if (e == OK)
+            e = segment_batch_at(seg, pos, &b);
+        if (e != OK)
+            break;
+        if (b.base_offset + b.last_offset_delta >= valid_to)
+            epoch_cache_begin(&g->epochs, b.leader_epoch, b.base_offset);
+        pos += (uint32_t)b.size;
+    }
+    return e;
+}
+
+/* Adds to the epochs what the batches from valid_to on say. Epochs ascend: a segment that begins
+ * with the epoch that the next one begins with has no other, and need not be walked. */
 static err walk_epochs(struct log *g, int64_t valid_to)
 {
-    for (struct segment *seg = log_segment_of(g, valid_to);
-         seg && seg < g->segments + g->sum.segment_count; seg++) {
-        err e = segment_map(seg, log_map_bytes(g, seg));
-        size_t ready = 0;
-        for (uint32_t pos = 0; e == OK && pos < seg->size;) {
-            struct batch b;
-            e = map_ensure(g->io, slice_of(seg->ref->map, seg->size), &ready, pos,
-                           BATCH_HEADER_SIZE);
-            if (e == OK)
-                e = segment_batch_at(seg, pos, &b);
-            if (e != OK)
-                break;
-            if (b.base_offset + b.last_offset_delta >= valid_to)
-                epoch_cache_begin(&g->epochs, b.leader_epoch, b.base_offset);
-            pos += (uint32_t)b.size;
-        }
-        if (e != OK)
-            return e;
+    int32_t epoch, next;
+    struct segment *seg = log_segment_of(g, valid_to);
+    err e = seg ? first_epoch(g, seg, &epoch) : OK;
+    for (; e == OK && seg && seg < g->segments + g->sum.segment_count; seg++, epoch = next) {
+        e = first_epoch(g, seg + 1, &next);
+        if (e == OK && epoch != next)
+            e = walk_epochs_in(g, seg, valid_to);
+        else if (e == OK && seg->size > 0)
+            epoch_cache_begin(&g->epochs, epoch, seg->base_offset);
     }
-    return OK;
+    return e;
 }
 
 static err load_epochs(struct log *g)
