@@ -372,6 +372,7 @@ def row_restart(b, t):
         with Broker(b, directory) as s:
             s.topic(config='durability=fsync')
             b.raw('produce', s, bytes=size, **LARGE)
+        os.sync()  # else the first fsync of the restart waits for gigabytes that the kernel still has to write
         result[size] = [start(b, directory, 'kill')['first_ack_ms'] for _ in range(b.pairs)]
         shutil.rmtree(directory)
     small, large = result.values()
