@@ -159,7 +159,8 @@ static struct partition_role role_of(const struct partition_table *t,
         .leader_id = s->leader,
         .leader_epoch = s->leader_epoch,
         .partition_epoch = s->partition_epoch,
-        .isr_count = s->isr_count};
+        .isr_count = s->isr_count,
+        .is_sole = s->replica_count == 1};
 }
 
 /* --- holding -------------------------------------------------------------------- */
