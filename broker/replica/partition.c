@@ -9,7 +9,6 @@
 struct partition {
     struct log *log; /* its lock guards all below that is not atomic */
     _Atomic uint32_t references;
-    _Atomic uint32_t rules_version;
     struct partition_conf conf;
     struct partition_role role;
     int64_t high_watermark;
@@ -68,7 +67,6 @@ struct partition *partition_new(struct log *log, const struct partition_conf *co
     struct partition *p = MEM_NEW(struct partition);
     p->log = log_ref(log);
     p->references = 1;
-    p->rules_version = 1;
     p->conf = *conf;
     p->role = (struct partition_role){.leader_id = -1, .leader_epoch = -1};
     log_lock(log);
@@ -118,23 +116,16 @@ void partition_set_conf(struct partition *p, const struct partition_conf *conf)
         log_set_conf(p->log, &conf->log);
         advance(p, &fired);
     }
-    atomic_fetch_add(&p->rules_version, 1);
     log_unlock(p->log);
     wait_fired_post(&fired);
 }
 
-uint32_t partition_rules(struct partition *p, struct admit_rules *out)
+struct admit_rules partition_rules(struct partition *p)
 {
     log_lock(p->log);
-    *out = p->conf.rules;
-    const uint32_t version = atomic_load(&p->rules_version);
+    const struct admit_rules rules = p->conf.rules;
     log_unlock(p->log);
-    return version;
-}
-
-uint32_t partition_rules_version(const struct partition *p)
-{
-    return atomic_load_explicit(&p->rules_version, memory_order_acquire);
+    return rules;
 }
 
 /* [locked] Rule E2: nobody else could lead; what may be lost is told once, and no more held against

@@ -46,10 +46,8 @@ void partition_unref(struct partition *p);
 const struct log_identity *partition_identity(const struct partition *p);
 struct log *partition_log(const struct partition *p);
 void partition_set_conf(struct partition *p, const struct partition_conf *conf);
-/* A copy of the rules, for admission without the lock. rules_version: changes when they do; cheap
- * to poll. */
-uint32_t partition_rules(struct partition *p, struct admit_rules *out);
-uint32_t partition_rules_version(const struct partition *p);
+/* A copy of the rules, for admission without the lock. */
+struct admit_rules partition_rules(struct partition *p);
 /* Applies a newer role: lower epochs are ignored (rule C5). On losing the lead all waiters end with
  * E_NOT_LEADER. An error: the log did not begin the epoch, so this broker does not lead; the same
  * role tries again. */

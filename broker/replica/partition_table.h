@@ -68,7 +68,7 @@ struct partition_name {
  */
 err partition_table_find(struct partition_table *t, const struct partition_name *name,
                          struct partition **out) MUST_USE;
-/* Rises whenever a find might answer differently. */
+/* Rises whenever a find might answer differently, or a partition's rules have changed. */
 uint32_t partition_table_version(const struct partition_table *t);
 /* The latest image applied; gives a reference. For hints about leaders. NULL before the first. */
 struct cluster *partition_table_image(struct partition_table *t);

@@ -41,7 +41,6 @@ struct fetch_op {
     struct lane *lane;
     enum fetch_state state;
     bool is_over;    /* the wait is: answer with what there is */
-    bool is_gone;    /* the client is */
     bool was_warmed; /* since it was last parked: what is still cold is left to the next request */
     uint32_t min_bytes, max_bytes;
     uint32_t slot_count;
@@ -90,10 +89,6 @@ static void answer(struct fetch_op *op)
 {
     struct conn *c = service_conn(op->r);
     err outcome = OK;
-    if (!c) {
-        finish(op, E_CANCELLED);
-        return;
-    }
     const size_t size = fetch_heads_size(op->r->correlation_id, op->results, op->slot_count);
     uint8_t small[512];
     uint8_t *heads = size <= sizeof small ? small : mem_alloc(size);
@@ -250,13 +245,11 @@ static void on_timeout(void *arg)
         unpark(op);
 }
 
+/* The connection has gone, or the broker is stopping. */
 static void on_cancel(void *arg, struct request *r)
 {
     (void)r;
-    struct fetch_op *op = arg;
-    op->is_over = op->is_gone = true;
-    if (op->state == FETCH_PARKED)
-        unpark(op);
+    on_timeout(arg);
 }
 
 static void park(struct fetch_op *op)
@@ -282,7 +275,7 @@ static void park(struct fetch_op *op)
 static void step(struct fetch_op *op)
 {
     CHECK(op->state == FETCH_RUNNING);
-    if (op->is_gone) {
+    if (!service_conn(op->r)) {
         finish(op, E_CANCELLED);
         return;
     }
@@ -290,7 +283,7 @@ static void step(struct fetch_op *op)
     for (uint32_t i = 0; i < op->slot_count; i++)
         read_slot(op, i, &g);
     const bool has_enough = g.has_error || g.is_cut || g.bytes >= op->min_bytes;
-    if (g.cold_bytes > 0 && !(op->was_warmed && g.bytes > g.cold_bytes))
+    if (g.cold_bytes > 0 && !op->was_warmed)
         warm(op);
     else if (has_enough || g.cold_bytes > 0 || op->is_over || op->slot_count == 0)
         answer(op);

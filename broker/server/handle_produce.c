@@ -286,7 +286,7 @@ static err find(struct lane *ln, const struct produce_part *part, struct partiti
         partition_unref(ln->last.p);
     ln->last.p = partition_ref(*out);
     ln->last.table_version = version;
-    ln->last.rules_version = partition_rules(*out, &ln->last.rules);
+    ln->last.rules = partition_rules(*out);
     return OK;
 }
 
@@ -324,8 +324,6 @@ static void take_part(struct lane *ln, struct produce_op *op, uint32_t slot,
         refuse(op, slot, e, NULL);
         return;
     }
-    if (partition_rules_version(s->p) != ln->last.rules_version)
-        ln->last.rules_version = partition_rules(s->p, &ln->last.rules);
     if (run->p && !fits_run(run, s->p, all, part->leader_epoch))
         append_run(ln);
     size_t count = 0;

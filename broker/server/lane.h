@@ -45,8 +45,8 @@ struct lane {
     /* The partition last produced to and its rules: most requests of a wake-up are for the same
      * one. If it is deleted its files stay open until the next produce. */
     struct {
-        struct partition *p; /* referenced; NULL: none */
-        uint32_t table_version, rules_version;
+        struct partition *p;    /* referenced; NULL: none */
+        uint32_t table_version; /* rules change with it, too */
         struct admit_rules rules;
     } last;
 };

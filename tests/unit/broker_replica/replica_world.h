@@ -31,7 +31,8 @@ struct world {
     struct log_manager *logs;
     struct rng rng;
     size_t dir_count;
-    err started; /* E_WOULD_BLOCK: not yet */
+    int64_t flush_us; /* what a flush takes, from world_open on */
+    err started;      /* E_WOULD_BLOCK: not yet */
     unsigned failed_dirs;
 };
 
@@ -63,7 +64,8 @@ static UNUSED void world_settle(struct world *w)
 static struct exec *world_new_exec(void *arg, const char *name)
 {
     (void)name;
-    return fake_world_exec(((struct world *)arg)->time, FLUSH_US);
+    const struct world *w = arg;
+    return fake_world_exec(w->time, w->flush_us);
 }
 
 static void world_on_failed(void *arg, const char *path, err e)
@@ -101,7 +103,8 @@ static UNUSED void world_open(struct world *w)
 
 static UNUSED void world_init(struct world *w, size_t dir_count)
 {
-    *w = (struct world){.fs = fake_fsio_new(), .rng = test_rng(), .dir_count = dir_count};
+    *w = (struct world){
+        .fs = fake_fsio_new(), .rng = test_rng(), .dir_count = dir_count, .flush_us = FLUSH_US};
     w->time = fake_world_new(NULL);
     w->home = fake_world_loop(w->time, "home");
     w->net = fake_world_loop(w->time, "net");

@@ -1,82 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Images become partitions that open, change and go. This broker is 1, in its life 10. */
-#include "broker/replica/partition_table.h"
-#include "tests/unit/broker_replica/replica_world.h"
-
-#include "proto/base/limits.h"
-
-enum { ME = 1, OTHER = 2, LIFE = 10, TOPICS_MAX = 24, NAME_MAX_ = 32 };
-
-struct fixture {
-    struct world w;
-    struct topic_config_values defaults;
-    struct partition_table *table;
-    struct cluster *image; /* the latest */
-    uint64_t version;
-    unsigned settled;
-    uint64_t settled_version;
-    struct uuid deleted[TOPICS_MAX]; /* told by on_deleted, in order */
-    unsigned deleted_count;
-};
-
-static struct uuid id_of(uint8_t n)
-{
-    return (struct uuid){{n, 0xaa, 0xbb, 0xcc}};
-}
-
-static const char *name_of(uint8_t n)
-{
-    static char names[4][NAME_MAX_];
-    static int next;
-    char *name = names[next++ % 4];
-    snprintf(name, NAME_MAX_, "topic-%u", n);
-    return name;
-}
-
-static void on_deleted(void *user, const struct uuid *topic_id)
-{
-    struct fixture *f = user;
-    assert_true(f->deleted_count < TOPICS_MAX);
-    f->deleted[f->deleted_count++] = *topic_id;
-}
-
-static void on_settled(void *user, uint64_t version)
-{
-    struct fixture *f = user;
-    f->settled++;
-    f->settled_version = version;
-}
-
-static void open_table(struct fixture *f)
-{
-    const struct partition_table_opts opts = {.home = f->w.home,
-                                              .logs = f->w.logs,
-                                              .broker_id = ME,
-                                              .defaults = &f->defaults,
-                                              .on_deleted = on_deleted,
-                                              .on_settled = on_settled,
-                                              .user = f};
-    f->table = partition_table_new(&opts);
-    partition_table_set_incarnation(f->table, LIFE);
-}
-
-static void close_table(struct fixture *f)
-{
-    partition_table_stop(f->table);
-    world_settle(&f->w);
-    partition_table_free(f->table);
-    f->table = NULL;
-    cluster_unref(f->image);
-    f->image = NULL;
-}
+/* Images become partitions that open, change and go. */
+#include "tests/unit/broker_replica/table_world.h"
 
 static int setup_dirs(void **state, size_t dirs)
 {
-    struct fixture *f = MEM_NEW(struct fixture);
-    world_init(&f->w, dirs);
-    topic_config_values_init(&f->defaults);
-    f->defaults.v[TOPIC_SEGMENT_BYTES] = world_log_conf.segment_bytes; /* they must fit memory */
-    open_table(f);
+    struct table_world *f = MEM_NEW(struct table_world);
+    table_world_init(f, dirs);
     *state = f;
     return 0;
 }
@@ -93,150 +22,16 @@ static int setup_two(void **state)
 
 static int teardown(void **state)
 {
-    struct fixture *f = *state;
-    if (f->table)
-        close_table(f);
-    world_deinit(&f->w);
-    mem_free(f);
+    table_world_deinit(*state);
+    mem_free(*state);
     return 0;
-}
-
-static void restart(struct fixture *f, enum fake_crash how)
-{
-    close_table(f);
-    world_restart(&f->w, how);
-    open_table(f);
-}
-
-/* --- images ------------------------------------------------------------------------- */
-
-/* What a topic is to look like; one replica each unless said. */
-struct shape {
-    uint32_t partitions;
-    int32_t leader;
-    int32_t leader_epoch;
-    uint64_t incarnation;
-    int32_t replica;
-    const struct property *configs;
-    uint32_t config_count;
-};
-
-static const struct shape ours = {
-    .partitions = 2, .leader = ME, .incarnation = LIFE, .replica = ME};
-
-static struct topic *make_topic(uint8_t n, const struct shape *s)
-{
-    struct partition_state states[8];
-    assert_true(s->partitions <= 8);
-    for (uint32_t i = 0; i < s->partitions; i++)
-        states[i] = (struct partition_state){.leader = s->leader,
-                                             .leader_epoch = s->leader_epoch,
-                                             .leader_incarnation = s->incarnation,
-                                             .partition_epoch = (uint32_t)s->leader_epoch,
-                                             .replicas = &s->replica,
-                                             .replica_count = 1,
-                                             .isr = &s->replica,
-                                             .isr_count = 1};
-    const struct topic like = {.id = id_of(n),
-                               .name = name_of(n),
-                               .min_insync_replicas = 1,
-                               .partition_count = s->partitions,
-                               .partitions = states,
-                               .configs = s->configs,
-                               .config_count = s->config_count};
-    return topic_new(&like);
-}
-
-static struct cluster_edit *edit(struct fixture *f)
-{
-    struct cluster_edit *e = cluster_edit_new(f->image);
-    cluster_edit_version(e, ++f->version);
-    return e;
-}
-
-static void apply(struct fixture *f, struct cluster_edit *e)
-{
-    struct cluster *next = cluster_edit_finish(e);
-    cluster_unref(f->image);
-    f->image = next;
-    partition_table_apply(f->table, next);
-}
-
-static void apply_topic(struct fixture *f, uint8_t n, const struct shape *s)
-{
-    struct cluster_edit *e = edit(f);
-    cluster_edit_topic(e, make_topic(n, s));
-    apply(f, e);
-}
-
-static void add_tombstone(struct cluster_edit *e, uint8_t n, const int32_t *waiting, uint32_t count)
-{
-    const struct tombstone like = {
-        .id = id_of(n), .name = name_of(n), .waiting = waiting, .waiting_count = count};
-    cluster_edit_tombstone(e, tombstone_new(&like));
-}
-
-static void apply_deletion(struct fixture *f, uint8_t n)
-{
-    static const int32_t waiting[] = {OTHER, ME};
-    const struct uuid id = id_of(n);
-    struct cluster_edit *e = edit(f);
-    cluster_edit_drop_topic(e, &id);
-    add_tombstone(e, n, waiting, 2);
-    apply(f, e);
-}
-
-/* --- looking ------------------------------------------------------------------------- */
-
-static err find(struct fixture *f, uint8_t n, uint32_t partition, struct partition **out)
-{
-    const struct partition_name name = {.topic = slice_str(name_of(n)), .partition = partition};
-    return partition_table_find(f->table, &name, out);
-}
-
-static err look(struct fixture *f, uint8_t n, uint32_t partition)
-{
-    struct partition *p;
-    const err e = find(f, n, partition, &p);
-    if (e == OK)
-        partition_unref(p);
-    return e;
-}
-
-/* As a client's append would be answered. */
-static err produce(struct fixture *f, uint8_t n, uint32_t partition)
-{
-    struct partition *p;
-    struct partition_appended done;
-    err e = find(f, n, partition, &p);
-    if (e != OK)
-        return e;
-    e = append(p, 1, true, -1, &done);
-    partition_unref(p);
-    return e;
-}
-
-static void count_file(void *arg, const char *path, struct slice bytes)
-{
-    (void)bytes;
-    if (strstr(path, "/partition") && !strstr(path, ".deleted/"))
-        (*(unsigned *)arg)++;
-}
-
-/* Partitions' directories that are not on their way out. */
-static unsigned dirs_on_disk(struct fixture *f)
-{
-    unsigned count = 0;
-    for (size_t i = 0; i < f->w.dir_count; i++)
-        fake_fsio_each(f->w.fs, world_dirs[i], count_file, &count);
-    return count;
 }
 
 /* --- coming -------------------------------------------------------------------------- */
 
 static void a_topic_opens(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     struct partition *p;
     assert_err(look(f, 1, 0), E_NOT_READY); /* no image yet */
     assert_null(partition_table_image(f->table));
@@ -258,7 +53,7 @@ static void a_topic_opens(void **state)
 
 static void partitions_are_found_by_name_and_by_id(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     const struct uuid id = id_of(1), wrong = id_of(3), unknown = id_of(2);
     const struct shape theirs = {
         .partitions = 1, .leader = OTHER, .incarnation = 3, .replica = OTHER};
@@ -294,7 +89,7 @@ static void partitions_are_found_by_name_and_by_id(void **state)
 
 static void logs_on_disk_are_opened_not_made(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     struct shape again = ours;
     apply_topic(f, 1, &ours);
     world_settle(&f->w);
@@ -316,7 +111,7 @@ static void logs_on_disk_are_opened_not_made(void **state)
 
 static void partitions_are_added(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     struct shape more = ours;
     apply_topic(f, 1, &ours);
     world_settle(&f->w);
@@ -333,7 +128,7 @@ static void partitions_are_added(void **state)
 
 static void an_election_of_an_earlier_life_is_not_ours(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     struct shape s = ours;
     s.incarnation = LIFE - 1;
     apply_topic(f, 1, &s);
@@ -351,7 +146,7 @@ static void an_election_of_an_earlier_life_is_not_ours(void **state)
 
 static void a_partition_that_was_moved_away_does_not_lead(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     struct shape s = ours;
     apply_topic(f, 1, &s);
     world_settle(&f->w);
@@ -366,7 +161,7 @@ static void a_partition_that_was_moved_away_does_not_lead(void **state)
 
 static void a_deleted_topic_ends_its_waits_and_then_its_logs(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     struct partition *p;
     struct partition_appended done;
     struct wait x;
@@ -394,7 +189,7 @@ static void a_deleted_topic_ends_its_waits_and_then_its_logs(void **state)
 
 static void nothing_is_deleted_without_a_tombstone_that_waits_for_us(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     static const int32_t others[] = {OTHER};
     const struct uuid id = id_of(1);
     apply_topic(f, 1, &ours);
@@ -414,7 +209,7 @@ static void nothing_is_deleted_without_a_tombstone_that_waits_for_us(void **stat
 
 static void a_tombstone_of_another_life_is_honoured(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     static const int32_t waiting[] = {ME};
     apply_topic(f, 1, &ours);
     world_settle(&f->w);
@@ -430,7 +225,7 @@ static void a_tombstone_of_another_life_is_honoured(void **state)
 
 static void a_deletion_waits_for_a_creation_under_way(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     apply_topic(f, 1, &ours);
     pass(&f->w, WORK_US / 2);
     apply_deletion(f, 1);
@@ -444,7 +239,7 @@ static void a_deletion_waits_for_a_creation_under_way(void **state)
 
 static void a_deletion_is_confirmed_once_and_when_it_is_durable(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     static const int32_t waiting[] = {ME};
     apply_topic(f, 1, &ours);
     world_settle(&f->w);
@@ -461,7 +256,7 @@ static void a_deletion_is_confirmed_once_and_when_it_is_durable(void **state)
 
 static void a_creation_without_space_is_tried_again(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     fake_fsio_set_full(f->w.fs, true);
     apply_topic(f, 1, &ours);
     world_settle(&f->w);
@@ -475,7 +270,7 @@ static void a_creation_without_space_is_tried_again(void **state)
     assert_ok(produce(f, 1, 1));
 }
 
-static void fence(struct fixture *f, uint8_t topic)
+static void fence(struct table_world *f, uint8_t topic)
 {
     assert_ok(produce(f, topic, 0));
     fail_from(&f->w, 0, FAKE_FAIL);
@@ -485,7 +280,7 @@ static void fence(struct fixture *f, uint8_t topic)
 
 static void without_a_directory_creations_fail_at_once(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     apply_topic(f, 1, &ours);
     world_settle(&f->w);
     fence(f, 1);
@@ -501,7 +296,7 @@ static void without_a_directory_creations_fail_at_once(void **state)
 
 static void an_empty_log_takes_no_other_ones_place(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     struct shape s = ours;
     s.partitions = 4;
     apply_topic(f, 1, &s);
@@ -536,7 +331,7 @@ static void an_empty_log_takes_no_other_ones_place(void **state)
 
 static void a_log_that_is_gone_begins_anew_if_no_directory_is_missing(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     struct shape s = ours;
     s.leader_epoch = 4;
     apply_topic(f, 1, &s);
@@ -546,17 +341,16 @@ static void a_log_that_is_gone_begins_anew_if_no_directory_is_missing(void **sta
 
 /* --- configs ---------------------------------------------------------------------------- */
 
-static struct admit_rules rules_of(struct fixture *f, uint8_t n)
+static struct admit_rules rules_of(struct table_world *f, uint8_t n)
 {
     struct partition *p;
-    struct admit_rules rules;
     assert_ok(find(f, n, 0, &p));
-    partition_rules(p, &rules);
+    const struct admit_rules rules = partition_rules(p);
     partition_unref(p);
     return rules;
 }
 
-static struct log_conf log_conf_of(struct fixture *f, uint8_t n)
+static struct log_conf log_conf_of(struct table_world *f, uint8_t n)
 {
     const struct uuid id = id_of(n);
     struct log *g = log_manager_find(f->w.logs, &id, 0);
@@ -568,7 +362,7 @@ static struct log_conf log_conf_of(struct fixture *f, uint8_t n)
 
 static void configs_reach_partitions_while_they_run(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     static const struct property set[] = {{"cleanup.policy", "compact,delete"},
                                           {"compression.type", "zstd"},
                                           {"durability", "page-cache"},
@@ -611,7 +405,7 @@ static void configs_reach_partitions_while_they_run(void **state)
 
 static void compression_types_are_codecs(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     static const struct {
         const char *type;
         bool has_codec;
@@ -635,7 +429,7 @@ static void compression_types_are_codecs(void **state)
 
 static void new_defaults_reach_topics_that_set_nothing(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     static const struct property set[] = {{"max.message.bytes", "1234"}};
     struct shape s = ours;
     apply_topic(f, 1, &s);
@@ -645,7 +439,9 @@ static void new_defaults_reach_topics_that_set_nothing(void **state)
     world_settle(&f->w);
     f->defaults.v[TOPIC_MAX_MESSAGE_BYTES] = 999;
     assert_int_not_equal(rules_of(f, 1).batch_bytes_max, 999);
+    const uint32_t before = partition_table_version(f->table);
     partition_table_reconfigure(f->table);
+    assert_int_not_equal(partition_table_version(f->table), before);
     assert_int_equal(rules_of(f, 1).batch_bytes_max, 999);
     assert_int_equal(rules_of(f, 2).batch_bytes_max, 1234);
 }
@@ -654,7 +450,7 @@ static void new_defaults_reach_topics_that_set_nothing(void **state)
 
 static void stopping_refuses_first_and_then_tells_all(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     struct partition *p;
     struct partition_appended done;
     struct wait x;
@@ -691,7 +487,7 @@ static void stopping_refuses_first_and_then_tells_all(void **state)
 
 static void stopping_while_logs_are_made(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     apply_topic(f, 1, &ours);
     pass(&f->w, WORK_US / 2);
     partition_table_stop(f->table);
@@ -708,7 +504,7 @@ static void stopping_while_logs_are_made(void **state)
  */
 static void any_order_of_images_ends_as_the_latest_says(void **state)
 {
-    struct fixture *f = *state;
+    struct table_world *f = *state;
     struct rng *rng = &f->w.rng;
     uint32_t partitions[TOPICS_MAX] = {0}; /* 0: not there */
     bool is_dead[TOPICS_MAX] = {0};
