@@ -181,8 +181,10 @@ static void read_listener_list(struct conf *c, struct broker_conf *out)
         struct broker_listener l;
         if (!parse_named(c, "listeners", list.items[i], l.name, &l.at))
             continue;
-        if (find_listener(out, l.name))
+        if (find_listener(out, l.name)) {
             conf_problem(c, "listeners", "the name %s is given twice", l.name);
+            continue;
+        }
         l.advertised = l.at;
         out->listeners[out->listener_count++] = l;
     }
@@ -202,10 +204,20 @@ static void read_listener_list(struct conf *c, struct broker_conf *out)
     }
 }
 
+/* Who sets both would not know which one counts. */
+static void refuse_shorthand(struct conf *c, const char *key)
+{
+    struct conf_view view;
+    if (conf_find(c, key, &view) && view.source != CONF_DEFAULT)
+        conf_problem(c, key, "is for a single listener, but `listeners` is set, too");
+}
+
 static void read_listeners(struct conf *c, struct broker_conf *out)
 {
     if (conf_is_set(c, "listeners")) {
         read_listener_list(c, out);
+        refuse_shorthand(c, "listener");
+        refuse_shorthand(c, "advertised.listener");
     } else {
         struct broker_listener *l = &out->listeners[0];
         strcpy(l->name, "CLIENT");

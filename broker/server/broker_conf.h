@@ -38,7 +38,7 @@ struct broker_conf {
     struct address http;
     uint32_t network_threads, io_threads, recovery_threads;
     size_t connections_max, connections_per_address_max, inflight_max;
-    size_t frame_bytes_max, queued_bytes_max, request_memory_max;
+    size_t frame_bytes_max, queued_bytes_max;
     int64_t idle_us;
     uint32_t retention_interval_ms, checkpoint_interval_ms;
     int32_t num_partitions, default_replication_factor;
