@@ -112,6 +112,10 @@ void log_end(struct log *g, err e)
     CHECK(e != OK);
     log_lock(g);
     g->unusable = e;
+    /* Whoever still has the log, or a view, keeps no more of the disk than that. */
+    free_segments(g);
+    g->sum.segment_count = 0;
+    g->is_loaded = false;
     log_unlock(g);
 }
 

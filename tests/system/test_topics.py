@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Topics come, grow, change and go; metadata tells."""
 
+import os
 import threading
 
 import configs_pb2
@@ -176,6 +177,23 @@ def test_delete_by_id(client, topic):
     request = topic_admin_pb2.DeleteTopicsRequest(topic_id=[client.topic_id(topic)])
     result, = client.ask_metad(request).topic
     assert (result.name, result.error.code) == (topic, 0)
+
+
+def test_the_disk_space_of_a_deleted_topic_comes_back(start_broker):
+    """Also if nothing else is produced ever after, and somebody reads it to the end."""
+    broker = start_broker({"log.flush.offset.checkpoint.interval.ms": "50"})
+    client = broker.client()
+    client.create_topic("t", 1, {"file.delete.delay.ms": 0})
+    client.produce("t", 0, [b"v"])
+    client.read_all("t", 0)
+    client.delete_topic("t")
+
+    def files():
+        folder = f"/proc/{broker.process.pid}/fd"
+        return [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
+
+    eventually(lambda: not list(broker.data.glob("t-0*")), what="its directory is gone")
+    eventually(lambda: not [f for f in files() if "/t-0." in f], what="its files are closed")
 
 
 # --- grow -----------------------------------------------------------------------------------
